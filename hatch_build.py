@@ -1,7 +1,7 @@
 """Puts the built front end into sdists and wheels, so that people who install a wheel need no Node.js.
 
-Hatch calls this before it collects files. The bundles in nbkit/widgets/static are built again with npm when they are
-missing or older than their TypeScript sources; a tree that was unpacked from our sdist carries them already.
+Hatch calls this before it collects files. The bundles in nbkit/widgets/static are built again with npm when
+they are missing or older than their TypeScript sources; a tree unpacked from our sdist carries them already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STATIC = Path("nbkit/widgets/static")
 SOURCES = Path("widgets")
 NO_NODE = (
     "nbkit's front end is not built ({static} is {state}) and npm is not on PATH: "
-    "install Node.js 20 or newer and build again, or install a released wheel, which carries the built front end."
+    "install Node.js 20 or newer and build again, or install a released wheel, which carries the front end."
 )
 
 
@@ -47,6 +47,7 @@ def front_end_state(root: Path) -> str:
     built = [path.stat().st_mtime for path in (root / STATIC).glob("*.js")]
     if not built:
         return "missing"
-    inputs = [*(root / SOURCES / "src").rglob("*"), *(root / SOURCES).glob("*.json"), *(root / SOURCES).glob("*.mjs")]
-    newest = max((path.stat().st_mtime for path in inputs if path.is_file()), default=0.0)
+    patterns = ("src/**/*", "*.json", "*.mjs")
+    inputs = [path for pattern in patterns for path in (root / SOURCES).glob(pattern) if path.is_file()]
+    newest = max((path.stat().st_mtime for path in inputs), default=0.0)
     return "current" if max(built) >= newest else "outdated"

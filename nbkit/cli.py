@@ -1,0 +1,109 @@
+"""The command line: `nbkit lab`, `show`, `train`, `doctor` (issue 2, point 10).
+
+Everything heavy is imported by the command that needs it, so that `nbkit --help` answers at once. A mistake
+of the user's is one line on stderr; results go to stdout and progress to stderr, so that both can be piped.
+Exit codes: 0 done, 1 not reached or something required is missing, 2 bad usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+FIRST_NOTEBOOK = Path("notebooks/course/01-first-diagram.ipynb")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nbkit")
+def main() -> None:
+    """Build neural architectures out of circuit-diagram components, see them, train them live."""
+
+
+@main.command()
+@click.argument("notebook", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--browser/--no-browser", default=None, help="Open a browser or not.  [default: open]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port.  [default: 8888 or the next free]")
+@click.option("--ip", help="Address to listen on.  [default: localhost]")
+def lab(notebook: Path | None, browser: bool | None, port: int | None, ip: str | None) -> None:
+    """Open JupyterLab on NOTEBOOK, by default the course's first one where there is a course.
+
+    The address, with its token, is printed as well. Ctrl-C twice stops the server and every kernel.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("jupyterlab") is None:
+        raise click.ClickException("JupyterLab is not installed. Type: pip install 'nbkit[lab]'")
+    if notebook is None and FIRST_NOTEBOOK.exists():
+        notebook = FIRST_NOTEBOOK
+    command = [sys.executable, "-m", "jupyterlab", *_lab_options(notebook, browser, port, ip)]
+    # Panel then carries its scripts itself instead of asking a CDN, so notebooks also work offline.
+    environment = {"PANEL_INLINE": "True", **os.environ}
+    if os.name == "posix":
+        os.execve(command[0], command, environment)  # noqa: S606  (Ctrl-C and signals reach Jupyter itself)
+    sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
+
+
+def _lab_options(notebook: Path | None, browser: bool | None, port: int | None, ip: str | None) -> list[str]:
+    root = Path.cwd()
+    options = []
+    if notebook is not None:
+        target = notebook.resolve()
+        if not target.is_relative_to(root):
+            root = target.parent if target.is_file() else target
+        if target != root:
+            options.append(f"--LabApp.default_url=/lab/tree/{quote(target.relative_to(root).as_posix())}")
+    options.append(f"--ServerApp.root_dir={root}")
+    if not (_has_screen() if browser is None else browser):
+        options.append("--no-browser")
+    if port is not None:
+        options.append(f"--ServerApp.port={port}")
+    if ip is not None:
+        options.append(f"--ServerApp.ip={ip}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--allow-root")  # containers; Jupyter refuses root otherwise
+    return options
+
+
+def _has_screen() -> bool:
+    # Without a display, Python's webbrowser may start a text browser inside the terminal that Jupyter logs to.
+    if not sys.platform.startswith("linux"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def doctor(as_json: bool) -> None:
+    """Show versions, what is missing, and how to get it. Exit code 1 if something required is missing."""
+    from nbkit._doctor import examine
+
+    checks = examine()
+    if as_json:
+        click.echo(json.dumps([vars(check) | {"ok": check.ok} for check in checks], indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("", "what", "found, or how to get it", "needed for", box=None, pad_edge=False)
+        for check in checks:
+            mark = "✓" if check.ok else ("✗" if check.required else "–")
+            table.add_row(mark, check.name, check.found or f"missing. {check.remedy}", check.needed_for)
+        Console().print(table, markup=False)
+    sys.exit(any(check.required and not check.ok for check in checks))
+
+
+def _unknown(what: str, name: str, known: Iterable[str], option: str) -> click.BadParameter:
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return click.BadParameter(
+        f"no {what} is called {name!r}. {hint}There are: {', '.join(known)}", param_hint=option
+    )
