@@ -30,7 +30,7 @@ setup: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 test-front-end: widgets/node_modules/.installed
 	cd widgets && npm test

@@ -30,7 +30,7 @@ def main() -> None:
 @main.command()
 @click.argument("notebook", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--browser/--no-browser", default=None, help="Open a browser or not.  [default: open]")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port.  [default: 8888 or the next free]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port.  [default: 8888, or a free one]")
 @click.option("--ip", help="Address to listen on.  [default: localhost]")
 def lab(notebook: Path | None, browser: bool | None, port: int | None, ip: str | None) -> None:
     """Open JupyterLab on NOTEBOOK, by default the course's first one where there is a course.
@@ -73,7 +73,7 @@ def _lab_options(notebook: Path | None, browser: bool | None, port: int | None, 
 
 
 def _has_screen() -> bool:
-    # Without a display, Python's webbrowser may start a text browser inside the terminal that Jupyter logs to.
+    # Without a display, Python's webbrowser may start a text browser in the terminal that Jupyter logs to.
     if not sys.platform.startswith("linux"):
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"))
