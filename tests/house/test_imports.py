@@ -37,7 +37,7 @@ def test_importing_costs_less_than_300_ms_of_cpu() -> None:
 
 
 def test_every_public_name_can_be_had_and_is_listed() -> None:
-    missing = "[name for name in nbkit.__all__ if name not in dir(nbkit) or getattr(nbkit, name, None) is None]"
+    missing = "[n for n in nbkit.__all__ if n not in dir(nbkit) or getattr(nbkit, n, None) is None]"
     assert run(f"import nbkit\nprint(*{missing})").split() == []
 
 
