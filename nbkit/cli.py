@@ -12,11 +12,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
+
+if TYPE_CHECKING:
+    from nbkit.language import Diagram
 
 FIRST_NOTEBOOK = Path("notebooks/course/01-first-diagram.ipynb")
 
@@ -98,6 +102,44 @@ def doctor(as_json: bool) -> None:
             table.add_row(mark, check.name, check.found or f"missing. {check.remedy}", check.needed_for)
         Console().print(table, markup=False)
     sys.exit(any(check.required and not check.ok for check in checks))
+
+
+@main.command()
+@click.argument("component", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write.  [default: stdout]")
+@click.option("--theme", type=click.Choice(["light", "dark", "print"]), default="light", show_default=True)
+@click.option("--expand/--fold", default=False, help="Draw the insides of named parts, or one box each.")
+def show(component: str | None, output: Path | None, theme: str, expand: bool) -> None:
+    """Draw COMPONENT, a name or a .json file from `Diagram.json`, as SVG. Without one: list the names."""
+    from nbkit.components import catalogue
+
+    if component is None:
+        click.echo("\n".join(sorted(catalogue())))
+        return
+    picture = _diagram(component, catalogue()).svg(theme=theme, fold=not expand)
+    if output is None:
+        click.echo(picture)
+        return
+    try:
+        output.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
+
+
+def _diagram(component: str, known: Mapping[str, Callable[[], Diagram]]) -> Diagram:
+    from nbkit.language import Diagram, DiagramError
+
+    if not component.endswith(".json"):
+        if component not in known:
+            raise _unknown("component", component, known, "COMPONENT")
+        return known[component]()
+    try:
+        return Diagram.from_json(Path(component).read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"cannot read {component}: {error.strerror}"
+    except (DiagramError, UnicodeDecodeError) as error:
+        message = f"{component}: {error}"
+    raise click.BadParameter(message, param_hint="COMPONENT")
 
 
 def _unknown(what: str, name: str, known: Iterable[str], option: str) -> click.BadParameter:
