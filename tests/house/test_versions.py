@@ -3,6 +3,7 @@
 import json
 import re
 
+import nbkit
 from tests.house.paths import ROOT, project
 
 
@@ -13,7 +14,7 @@ def lines(path: str) -> list[str]:
 
 
 def test_the_front_end_has_the_packages_version() -> None:
-    version = project()["project"]["version"]
+    version = nbkit.__version__
     assert json.loads((ROOT / "widgets/package.json").read_text())["version"] == version
     assert json.loads((ROOT / "widgets/package-lock.json").read_text())["version"] == version
 
