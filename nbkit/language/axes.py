@@ -1,0 +1,193 @@
+"""Axes, arrays and the texts that stand for them: `x`, `c=64`, `x:2=32`, `R[x m=64]`, `N(97)[x]`.
+
+An axis has a name, a size and a rank (2 for an image axis: one double wire that stands for height and width).
+Axes are matched by name and size, never by position. A strided axis keeps its name and changes its size (`x` to
+`x/2`), so names in one array are distinct. An array is an ordered stack of axes over the reals, or over the naturals
+below a bound (token indices). (V. Abbott, Neural Circuit Diagrams, TMLR 2024, sections 2.1 and 2.2.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from sympy import Expr, Integer
+
+from nbkit.language.errors import ParseError
+from nbkit.language.sizes import check_name, format_size, is_possible, parse_size, substitute, symbol
+
+Sizes = Mapping[str, Expr] | Callable[[str], Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis: `name`, `size` (elements along each of its `rank` tensor dimensions)."""
+
+    name: str
+    size: Expr
+    rank: int = 1
+
+    def __str__(self) -> str:
+        rank = f":{self.rank}" if self.rank != 1 else ""
+        size = f"={format_size(self.size)}" if self.size != symbol(self.name) else ""
+        return f"{self.name}{rank}{size}"
+
+    @property
+    def numel(self) -> Expr:
+        """Elements along the axis: size to the power of the rank."""
+        return self.size**self.rank
+
+    def bind(self, sizes: Sizes) -> Axis:
+        return replace(self, size=substitute(self.size, sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """The type of a wire bundle: axes in order, over the reals (`bound` None) or the naturals below `bound`."""
+
+    axes: tuple[Axis, ...]
+    bound: Expr | None = None
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for axis in self.axes:
+            if axis.name in seen:
+                raise ParseError(
+                    f"array [{' '.join(map(str, self.axes))}] names axis '{axis.name}' twice; "
+                    f"axes of one array need distinct names (rename one of them)"
+                )
+            seen.add(axis.name)
+
+    def __str__(self) -> str:
+        letter = "R" if self.bound is None else f"N({format_size(self.bound)})"
+        return f"{letter}[{' '.join(map(str, self.axes))}]"
+
+    def __iter__(self) -> Iterator[Axis]:
+        return iter(self.axes)
+
+    def __contains__(self, name: str) -> bool:
+        return any(axis.name == name for axis in self.axes)
+
+    def __getitem__(self, name: str) -> Axis:
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def numel(self) -> Expr:
+        total: Expr = Integer(1)
+        for axis in self.axes:
+            total = total * axis.numel
+        return total
+
+    def without(self, names: Iterable[str]) -> tuple[Axis, ...]:
+        gone = set(names)
+        return tuple(axis for axis in self.axes if axis.name not in gone)
+
+    def bind(self, sizes: Sizes) -> Array:
+        bound = None if self.bound is None else substitute(self.bound, sizes)
+        return Array(tuple(axis.bind(sizes) for axis in self.axes), bound)
+
+    def free(self) -> set[str]:
+        """Names of the sizes that are not known yet."""
+        sizes = [axis.size for axis in self.axes] + ([] if self.bound is None else [self.bound])
+        return {str(s) for size in sizes for s in size.free_symbols}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An axis as written in a specification: rank and size may be left open."""
+
+    name: str
+    rank: int | None = None
+    size: Expr | None = None
+
+    def __str__(self) -> str:
+        rank = f":{self.rank}" if self.rank is not None and self.rank != 1 else ""
+        size = (
+            f"={format_size(self.size)}" if self.size is not None and self.size != symbol(self.name) else ""
+        )
+        return f"{self.name}{rank}{size}"
+
+    def axis(self) -> Axis:
+        return Axis(self.name, symbol(self.name) if self.size is None else self.size, self.rank or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A parsed `a b, c -> d e`: bundles of tokens on both sides."""
+
+    ins: tuple[tuple[Token, ...], ...]
+    outs: tuple[tuple[Token, ...], ...]
+
+    def __str__(self) -> str:
+        sides = [", ".join(" ".join(map(str, bundle)) for bundle in side) for side in (self.ins, self.outs)]
+        return " -> ".join(sides).strip()
+
+
+_TOKEN = re.compile(r"([^\s:=]+)(?::([0-9]))?(?:=(\S+))?\Z")
+_ARRAY = re.compile(r"\s*(?:R|N\((?P<bound>[^\[\]]+)\))\[(?P<axes>[^\[\]]*)\]\s*\Z")
+
+
+@lru_cache(maxsize=4096)
+def parse_token(text: str) -> Token:
+    """`c`, `x:2`, `c=64`, `w:2=3`."""
+    match = _TOKEN.match(text)
+    if match is None:
+        raise ParseError(
+            f"{text[:60]!r} is not an axis; write name, name:rank, name=size or name:rank=size (c, x:2, c=64)"
+        )
+    name, rank, size = match.groups()
+    check_name(name)
+    if rank is not None and rank not in "123":
+        raise ParseError(f"axis '{name}' has rank {rank}; 1, 2 (image) and 3 (volume) are possible")
+    expression = None if size is None else parse_size(size)
+    if expression is not None and not is_possible(expression):
+        raise ParseError(f"axis '{name}' has size {format_size(expression)}; a size is a positive integer")
+    return Token(name, None if rank is None else int(rank), expression)
+
+
+@lru_cache(maxsize=4096)
+def parse_bundle(text: str) -> tuple[Token, ...]:
+    return tuple(parse_token(part) for part in text.split())
+
+
+@lru_cache(maxsize=4096)
+def parse_spec(text: str) -> Spec:
+    """`y k, x k -> y x`. The right side holds one array."""
+    left, arrow, right = text.partition("->")
+    if not arrow or "->" in right:
+        raise ParseError(f"specification {text[:80]!r} needs exactly one '->', as in \"y k, x k -> y x\"")
+    return Spec(
+        tuple(parse_bundle(part) for part in left.split(",")),
+        tuple(parse_bundle(part) for part in right.split(",")),
+    )
+
+
+@lru_cache(maxsize=4096)
+def parse_array(text: str) -> Array:
+    """`x m=64` (reals), `R[x m=64]` (the same), `N(97)[x]` (naturals below 97).
+
+    >>> print(parse_array("x m=64"))
+    R[x m=64]
+    """
+    match = _ARRAY.match(text)
+    if match is None:
+        if any(c in text for c in "[]()") and not re.fullmatch(r"[^\[\]]*", text):
+            raise ParseError(f'{text[:80]!r} is not an array; write "x m=64", "R[x m=64]" or "N(97)[x]"')
+        return Array(tuple(token.axis() for token in parse_bundle(text)))
+    bound = match["bound"]
+    axes = tuple(token.axis() for token in parse_bundle(match["axes"]))
+    return Array(axes, None if bound is None else parse_size(bound))
+
+
+def parse_arrays(text: str) -> tuple[Array, ...]:
+    """Arrays separated by commas: `y m, x m`."""
+    return tuple(parse_array(part) for part in text.split(","))

@@ -1,0 +1,59 @@
+"""What can be wrong with a diagram, and how it is said.
+
+Errors come in two layers. An op knows only the bare fact (`Mismatch`: what it wanted, what came, the fix);
+the place where the op was applied knows the path, the source line and the chain of operations that led there,
+and adds them once (`DiagramTypeError`). Every message names place, expectation, finding and remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class DiagramError(ValueError):
+    """Base class of everything that nbkit refuses about a diagram."""
+
+
+class DiagramTypeError(DiagramError):
+    """Two parts of a diagram do not fit. `path` is the place; `partial` the diagram drawn up to there."""
+
+    def __init__(self, message: str, *, path: tuple[str, ...] = (), partial: Any = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.partial = partial
+        self.missing: tuple[str, int] | None = None  # an axis that an input of the whole diagram could supply
+
+
+class ArityError(DiagramTypeError):
+    """A function was given more or fewer arrays than it takes."""
+
+
+class BindingError(DiagramError):
+    """A size is unbound, unknown, or is no positive integer for the sizes given."""
+
+
+class ParseError(DiagramError):
+    """A text (axis, size, relation, listing, JSON) does not belong to the language."""
+
+
+class Mismatch(DiagramError):
+    """The bare fact, raised by an op and wrapped by whoever applied it."""
+
+    def __init__(self, fact: str, hint: str = "", *, missing: str | None = None, wire: int = 0) -> None:
+        super().__init__(fact)
+        self.fact, self.hint, self.missing, self.wire = fact, hint, missing, wire
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'f'?`, or the empty string where nothing is near."""
+    options = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if not close and len(name) == 1 and all(len(option) == 1 for option in options):
+        close = options[-1:]  # single letters are never near each other: offer the last axis of the wire
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+for _class in (DiagramError, DiagramTypeError, ArityError, BindingError, ParseError):
+    _class.__module__ = "nbkit"  # tracebacks read `nbkit.DiagramTypeError: …`
