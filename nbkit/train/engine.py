@@ -1,0 +1,346 @@
+"""The thread that trains, and its controls.
+
+One background daemon thread makes the steps. Between two steps it looks at a handful of variables behind one
+lock; every control, from any thread, changes those variables and wakes it. The thread knows the engine but no
+session: dropping the last reference to a session ends its thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from nbkit.train.errors import Failure, NonFiniteLossError, SessionClosedError, SessionError
+from nbkit.train.until import Metrics
+
+if TYPE_CHECKING:
+    from nbkit.train.stepper import Stepper
+
+State = Literal["paused", "running", "failed", "finished", "closed"]
+POLL = 0.1  # seconds; waits are cut into such pieces so that an interrupt is noticed on every platform
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened: `kind` at `step`, at `time` (seconds since 1970), with details."""
+
+    step: int
+    kind: str
+    detail: Mapping[str, Any]
+    time: float
+
+
+@dataclass(eq=False)
+class Run:
+    """A caller's request to train until something is the case; `error` is what the condition raised."""
+
+    until: Callable[[Metrics], object] | None
+    target: float
+    deadline: float
+    error: BaseException | None = None
+    active: bool = field(default=True)
+
+
+class Engine:
+    """Runs a stepper in a background thread."""
+
+    def __init__(self, stepper: Stepper, name: str, knobs: dict[str, Any]) -> None:
+        self.stepper = stepper
+        self.name = name
+        self.state: State = "paused"
+        self.failure: Failure | None = None
+        self.events: tuple[Event, ...] = ()
+        self.knobs = knobs  # as asked for; replaced, never changed
+        self.revision = 0  # grows with every change of state, knob or events
+        self.changed: Callable[[], object] = _nothing
+        self._lock = threading.Condition()
+        self._target = 0.0  # steps are made while the count is below
+        self._busy = False  # a step is being made
+        self._turns = 0  # steps begun
+        self._pending: dict[str, Any] = {}
+        self._run: Run | None = None
+        self._due = 0.0
+        self._closing = False
+        self.thread: threading.Thread | None = None
+        _engines.add(self)
+
+    # ---- controls, for any thread
+
+    def play(self) -> None:
+        """Train until something stops it."""
+        with self._lock:
+            if self._run is None:  # else it trains already, and the caller of run() decides when to stop
+                self._start(math.inf, "play")
+
+    def step(self, n: int) -> float:
+        """Train for n more steps and then pause; gives the step count that this will lead to."""
+        with self._lock:
+            begun = self.stepper.count + self._busy
+            waiting = self._target if self._target < math.inf else 0.0
+            self._start(max(begun, waiting) + n, "step", n=n)
+            return self._target
+
+    def run(self, request: Run) -> None:
+        """Train until the request is fulfilled, or somebody or something else stops it."""
+        with self._lock:
+            if self._run is not None:
+                msg = (
+                    f"{self.name}: run() is already under way in another thread, and only one can decide "
+                    "when to stop. Wait for it, or pause the session first."
+                )
+                raise SessionError(msg)
+            request.target += self.stepper.count + self._busy
+            self._start(request.target, "run")
+            self._run = request
+        while True:
+            with self._lock:
+                if not request.active:
+                    break
+                self._lock.wait(POLL)
+        if request.error is not None:
+            raise request.error
+
+    def pause(self, timeout: float | None) -> None:
+        """Stop before the next step and wait until the step under way has ended."""
+        with self._lock:
+            if self.state == "running" and self._target > 0:
+                self._log("pause")
+            self._halt()
+            if threading.current_thread() is self.thread:
+                return  # called from inside a step, e.g. by the model: the loop stops when that step ends
+            turn, end = self._turns, math.inf if timeout is None else time.monotonic() + timeout
+            while self._busy and self._turns == turn:
+                if time.monotonic() > end:
+                    msg = (
+                        f"{self.name}: pause() waited {timeout:g} s for step {self.stepper.count} to end, and "
+                        "it has not. The session will pause when it does; wait longer with pause(timeout=…)."
+                    )
+                    raise TimeoutError(msg)
+                self._lock.wait(POLL)
+            if not self._busy:
+                self._settle()
+
+    def set(self, knobs: dict[str, Any]) -> None:
+        """Change knobs before the next step; the values are already checked."""
+        with self._lock:
+            self._check_open("set")
+            self.knobs = {**self.knobs, **knobs}
+            self._pending.update(knobs)
+            if not self._busy:
+                self._apply()
+            self._lock.notify_all()
+            self._tell()
+
+    def close(self, timeout: float | None) -> None:
+        """End the thread: ask it to, and wait for it unless this is that thread or the timeout is 0."""
+        with self._lock:
+            self._closing = True
+            self._halt()
+            if self.thread is None:
+                self._settle()
+            self._lock.notify_all()
+            thread = self.thread
+        if thread is not None and thread is not threading.current_thread() and timeout != 0:
+            thread.join(timeout)
+
+    def wait(self, target: float) -> None:
+        """Wait until the count has reached the target, or training has stopped."""
+        if threading.current_thread() is self.thread:
+            return
+        with self._lock:
+            while self.state == "running" and self.stepper.count < target:
+                self._lock.wait(POLL)
+
+    def log(self, kind: str, **detail: Any) -> None:
+        """Note an event."""
+        with self._lock:
+            self._log(kind, **detail)
+            self._tell()
+
+    # ---- with the lock held
+
+    def _start(self, target: float, kind: str, **detail: Any) -> None:
+        self._check_open(kind)
+        limit = self.knobs["max_steps"]
+        if limit is not None and self.stepper.count >= limit:
+            msg = (
+                f"{self.name}: {kind}() finds training finished, since step {self.stepper.count} has reached "
+                f"max_steps={limit}. Raise the limit with session.set(max_steps=…), or None for no limit."
+            )
+            raise SessionError(msg)
+        self._target, self._due = target, 0.0
+        if self.state != "running" or kind != "play":
+            self._log(kind, **detail)
+        self.state, self.failure = "running", None
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._work, name=f"nbkit training {self.name}", daemon=True)
+            self.thread.start()
+        self._lock.notify_all()
+        self._tell()
+
+    def _check_open(self, kind: str) -> None:
+        if self._closing:
+            msg = f"{self.name}: {kind}() came after close(). Make a new Session to train on."
+            raise SessionClosedError(msg)
+
+    def _halt(self) -> None:
+        self._target = 0.0
+        self._end_run()
+        self._lock.notify_all()
+
+    def _end_run(self, error: BaseException | None = None) -> None:
+        if self._run is not None:
+            self._run.error, self._run.active, self._run = error, False, None
+
+    def _apply(self) -> None:
+        for knob, value in self._pending.items():
+            if knob not in ("speed", "max_steps"):
+                self.stepper.set(knob, value)
+        if self._pending:
+            self._log("set", **self._pending)
+            self._pending = {}
+
+    def _log(self, kind: str, **detail: Any) -> None:
+        event = Event(self.stepper.count, kind, MappingProxyType(detail), time.time())
+        self.events = (*self.events, event)
+
+    def _tell(self) -> None:
+        self.revision += 1
+        self.changed()
+
+    def _settle(self) -> bool:
+        """Between two steps: carry out what was asked for; says whether to make another step."""
+        self._apply()
+        limit = self.knobs["max_steps"]
+        before = self.state
+        if self._closing:
+            self.state = "closed"
+        elif self.state == "running" and limit is not None and self.stepper.count >= limit:
+            self.state = "finished"
+        elif self.state == "running":
+            self.state = "running" if self.stepper.count < self._target else "paused"
+        elif self.state == "finished" and (limit is None or self.stepper.count < limit):
+            self.state = "paused"  # the limit was raised
+        if self.state != before:
+            if self.state in ("finished", "closed"):
+                self._log(self.state)
+            self._halt()
+            self._tell()
+        return self.state == "running"
+
+    # ---- the thread
+
+    def _work(self) -> None:
+        _use_threads(self.stepper.threads())
+        while self._wait_for_turn():
+            try:
+                self.stepper.step()
+                limit = self.knobs["max_steps"]
+                if limit is not None and self.stepper.count >= limit:
+                    self.stepper.evaluate()
+            except BaseException as error:  # noqa: BLE001  the thread's outermost boundary: it must be seen
+                self._fail(error)
+            else:
+                self._judge()
+
+    def _wait_for_turn(self) -> bool:
+        with self._lock:
+            self._busy = False
+            while True:
+                go = self._settle()
+                if self._closing:
+                    return False
+                delay = self._delay() if go else None
+                if delay == 0.0:
+                    break
+                self._lock.wait(delay)
+            self._busy = True
+            self._turns += 1
+            return True
+
+    def _delay(self) -> float:
+        """Seconds to wait before the next step, for the sake of `speed`."""
+        speed: float | None = self.knobs["speed"]
+        if speed is None:
+            return 0.0
+        period, now = 1 / speed, time.monotonic()
+        if now < self._due:
+            return min(self._due - now, period)
+        self._due = period + (self._due if now - self._due < period else now)  # no hurry after a long step
+        return 0.0
+
+    def _judge(self) -> None:
+        """After a step: has the run under way got what it wanted?"""
+        run = self._run
+        if run is None:
+            return
+        error: BaseException | None = None
+        try:
+            over = time.monotonic() >= run.deadline or (
+                run.until is not None and bool(run.until(Metrics(self.stepper.latest)))
+            )
+        except BaseException as caught:  # noqa: BLE001  the condition is the caller's; run() raises it there
+            error, over = caught, True
+        if over:
+            with self._lock:
+                if self._run is run:
+                    self._target = 0.0
+                    self._busy = False
+                    self._end_run(error)
+                    self._settle()
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, NonFiniteLossError):
+            message = str(error)
+            remedy = "Lower the learning rate with session.set(lr=…), then play() or step() again."
+        else:
+            message = f"{type(error).__name__}: {error}"
+            remedy = "Correct the model or the task and make a new Session; play() tries the same step again."
+        text = "".join(traceback.format_exception(error))
+        with self._lock:
+            if self._closing:
+                return
+            self._busy = False
+            self.failure = Failure(self.stepper.count, message, remedy, text)
+            self.state = "failed"
+            self._log("failed", message=message)
+            self._halt()
+            self._tell()
+
+
+def _nothing() -> None:
+    return None
+
+
+def _use_threads(count: int) -> None:
+    """Give this thread `count` threads for a torch operation, and leave what new threads get as it was."""
+    usual = torch.get_num_threads()
+    if count == usual:
+        return
+    torch.set_num_threads(count)
+    helper = threading.Thread(target=torch.set_num_threads, args=(usual,))
+    helper.start()
+    helper.join()
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End all threads before Python ends: a thread inside torch at that moment can crash the process."""
+    engines = list(_engines)
+    for engine in engines:
+        engine.close(timeout=0)
+    for engine in engines:
+        engine.close(timeout=5)

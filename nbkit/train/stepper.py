@@ -1,0 +1,179 @@
+"""The mathematics of a training run: one update at a time, in the caller's thread, without threads or locks.
+
+A metric labelled s belongs to the weights after s updates. Step number s runs the model on a batch, records
+the training loss (and, when an evaluation is due, the other training metrics, from that same output),
+updates, and then, when an evaluation is due, runs the test set on the new weights, labelled s + 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nbkit.train.errors import NonFiniteLossError
+from nbkit.train.recipe import evaluation_period, make_optimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nbkit.tasks import Task
+    from nbkit.train.history import History
+    from nbkit.train.recipe import Recipe
+
+CHUNK = 16384  # examples of the test set that are evaluated at once: bounds the memory
+SMALL_STEP = 5e7  # examples per step × parameters, below which a second thread costs more than it brings
+
+
+class Stepper:
+    """A model, its optimizer and its data; `step()` makes one update and records what it measured.
+
+    Random numbers: batches are shuffled by a generator of this object. A model that draws random numbers
+    (dropout) draws them from torch's global generator, because torch's layers know no other; around each of
+    its forward passes the global generator is therefore set to a state of this object's own and put back
+    afterwards. Other threads that draw random numbers in just that moment would take them from this state.
+    Whether a model draws is seen in the first step; if it does not, the global generator is left alone from
+    then on.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, recipe: Recipe, seed: int, history: History) -> None:
+        self.model = model
+        self.task = task
+        self.recipe = recipe
+        self.history = history
+        self.count = 0
+        self.latest: dict[str, float] = {}
+        self.batch_size = recipe.batch_size
+        self.eval_every = self._period(recipe.eval_every)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        if not parameters:
+            msg = (
+                "Session: the model must have at least one parameter that requires a gradient, but has none. "
+                "Add a layer with weights, or unfreeze one with requires_grad_(True)."
+            )
+            raise ValueError(msg)
+        self.optimizer = make_optimizer(recipe, parameters)
+        self.parameters = sum(p.numel() for p in parameters)
+        self._batches = torch.Generator().manual_seed(seed)
+        self._order: Tensor | None = None
+        self._position = 0
+        self._unused = torch.Generator().manual_seed(seed).get_state()
+        self._random = self._unused
+        self._draws = True  # until the first forward pass in training mode has shown otherwise
+        self._evaluated = -1
+
+    def step(self) -> None:
+        """Make one update.
+
+        Raises
+        ------
+        NonFiniteLossError
+            If the loss is NaN or infinite; no weight has changed then.
+        """
+        step = self.count
+        if step == 0:
+            self.evaluate()
+        inputs, targets = self._batch()
+        self.optimizer.zero_grad()
+        with self._own_random_numbers():
+            output = self.model(inputs)
+        if step == 0:
+            self._draws = not torch.equal(self._random, self._unused)
+        loss = self.task.loss(output, targets)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteLossError(f"the loss is {value}.")
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+        self._record("train/loss", step, value)
+        if step % self.eval_every == 0:
+            with torch.no_grad():
+                for name, metric in self.task.metrics(output, targets).items():
+                    self._record(f"train/{name}", step, metric.item())
+        self.optimizer.step()
+        self.count = step + 1
+        if self.count % self.eval_every == 0:
+            self.evaluate()
+
+    def evaluate(self) -> None:
+        """Measure loss and metrics on the test set in eval mode, unless done for these weights already."""
+        if self._evaluated == self.count:
+            return
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            with torch.no_grad(), self._own_random_numbers():
+                totals = self._test_totals()
+        finally:
+            for module in training:
+                module.training = True
+        for name, total in totals.items():
+            self._record(f"test/{name}", self.count, total / len(self.task.test[1]))
+        self._evaluated = self.count
+
+    def set(self, knob: str, value: Any) -> None:
+        """Give a knob of the optimizer or of the data a new, already checked value."""
+        if knob == "batch_size":
+            self.batch_size, self._order = value, None
+            self.eval_every = self._period(self.recipe.eval_every)
+        elif knob == "eval_every":
+            self.eval_every = self._period(value)
+        else:
+            for group in self.optimizer.param_groups:
+                group[knob] = value
+
+    def threads(self) -> int:
+        """Threads for one torch operation: the recipe's, or one if a step is small, or torch's own number."""
+        if self.recipe.threads is not None:
+            return self.recipe.threads
+        batch = self.batch_size or len(self.task.train[1])
+        return 1 if batch * self.parameters < SMALL_STEP else torch.get_num_threads()
+
+    def _record(self, name: str, step: int, value: float) -> None:
+        self.latest[name] = value
+        self.history.append(name, step, value)
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        inputs, targets = self.task.train
+        size = self.batch_size
+        if size is None or size >= len(targets):
+            return inputs, targets
+        if self._order is None or self._position + size > len(targets):  # a last, smaller batch is left out
+            self._order = torch.randperm(len(targets), generator=self._batches)
+            self._position = 0
+        chosen = self._order[self._position : self._position + size]
+        self._position += size
+        return inputs[chosen], targets[chosen]
+
+    def _test_totals(self) -> dict[str, float]:
+        inputs, targets = self.task.test
+        totals: dict[str, float] = {}
+        for start in range(0, len(targets), CHUNK):
+            target = targets[start : start + CHUNK]
+            output = self.model(inputs[start : start + CHUNK])
+            measured = {"loss": self.task.loss(output, target), **self.task.metrics(output, target)}
+            for name, metric in measured.items():
+                totals[name] = totals.get(name, 0.0) + metric.item() * len(target)
+        return totals
+
+    def _period(self, eval_every: int | None) -> int:
+        if eval_every is not None:
+            return eval_every
+        train, test = len(self.task.train[1]), len(self.task.test[1])
+        return evaluation_period(min(self.batch_size or train, train), test)
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        if not self._draws:
+            yield
+            return
+        borrowed = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        try:
+            yield
+        finally:
+            self._random = torch.get_rng_state()
+            torch.set_rng_state(borrowed)
