@@ -98,7 +98,8 @@ def _programs() -> Iterator[Check]:
 
 
 def _program(command: str, needed_for: str, remedy: str, flag: str, *, label: str | None = None) -> Check:
-    path = shutil.which(command)
+    beside = str(Path(sys.executable).parent)  # where `make setup` puts a Node.js of our own
+    path = shutil.which(command) or shutil.which(command, path=beside)
     found = None
     if path is not None:
         try:

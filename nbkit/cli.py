@@ -12,15 +12,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 if TYPE_CHECKING:
     from nbkit.language import Diagram
+    from nbkit.train import Session
 
 FIRST_NOTEBOOK = Path("notebooks/course/01-first-diagram.ipynb")
 
@@ -81,6 +86,105 @@ def _has_screen() -> bool:
     if not sys.platform.startswith("linux"):
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"))
+
+
+@main.command()
+@click.argument("task")
+@click.option("--model", required=True, help="What to train; a wrong name lists those that suit TASK.")
+@click.option("--until", help='Stop when this holds, for example "test/accuracy>0.99".')
+@click.option("--budget", type=float, default=60.0, show_default=True, help="Stop after so many seconds.")
+@click.option("--steps", type=int, help="Stop after so many steps.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, data and order.")
+@click.option("--lr", type=float, help="Learning rate.  [default: the model's]")
+@click.option("--weight-decay", type=float, help="Weight decay.  [default: the model's]")
+@click.option("--batch-size", type=int, help="Examples in a step.  [default: the model's]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def train(
+    task: str,
+    model: str,
+    until: str | None,
+    budget: float,
+    steps: int | None,
+    seed: int,
+    lr: float | None,
+    weight_decay: float | None,
+    batch_size: int | None,
+    as_json: bool,
+) -> None:
+    """Train a model on TASK. Exit code 0: the condition of --until holds at the end; 1: it does not."""
+    from nbkit._experiments import MODELS, TASKS
+    from nbkit.train import Session, TrainingFailedError, condition
+
+    if task not in TASKS:
+        raise _unknown("task", task, TASKS, "TASK")
+    suiting = [name for name, known in MODELS.items() if task in known.tasks]
+    if model not in suiting:
+        raise _unknown(f"model for {task}", model, suiting, "--model")
+    knobs = {"lr": lr, "weight_decay": weight_decay, "batch_size": batch_size}
+    try:
+        reached = condition(until) if until else None
+        recipe = replace(MODELS[model].recipe(), **{k: v for k, v in knobs.items() if v is not None})
+        data = TASKS[task](seed)
+        session = Session(MODELS[model].diagram(data), data, recipe, seed=seed, name=model)
+        start = time.perf_counter()
+        with _progress(session, budget):
+            session.run(until, steps=steps, seconds=budget)
+    except KeyError as error:  # the condition asks for a metric that is not measured
+        raise click.BadParameter(error.args[0], param_hint="--until") from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except TrainingFailedError as error:
+        raise click.ClickException(str(error)) from None
+    seconds = time.perf_counter() - start
+    session.close()
+    interrupted = any(event.kind == "interrupted" for event in session.events)
+    holds = reached is None or bool(session.metrics and reached(session.metrics))
+    facts = {
+        "task": data.name,
+        "model": model,
+        "seed": seed,
+        "knobs": session.knobs,
+        "parameters": sum(p.numel() for p in session.model.parameters()),
+        "until": until,
+        "reached": holds,
+        "interrupted": interrupted,
+        "steps": session.step_count,
+        "seconds": round(seconds, 3),
+        "metrics": dict(session.metrics),
+        "versions": {name: version(name) for name in ("nbkit", "torch")},
+    }
+    click.echo(json.dumps(facts, indent=2) if as_json else _summary(facts))
+    sys.exit(130 if interrupted else 0 if holds else 1)
+
+
+def _summary(facts: dict[str, Any]) -> str:
+    speed = facts["steps"] / max(facts["seconds"], 1e-9)
+    lines = [
+        f"{facts['model']} ({facts['parameters']:,} parameters) on {facts['task']}",
+        f"{facts['steps']:,} steps in {facts['seconds']:.1f} s ({speed:.0f} a second)",
+        *(f"{name:16}{value:.4g}" for name, value in facts["metrics"].items()),
+    ]
+    if facts["until"]:
+        lines.append(f"{facts['until']}: {'reached' if facts['reached'] else 'not reached'}")
+    return "\n".join(lines)
+
+
+def _progress(session: Session, budget: float) -> AbstractContextManager[object]:
+    """A line on stderr that shows the session while it trains, where somebody can see it."""
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeElapsedColumn
+    from rich.text import Text
+
+    class Readout(ProgressColumn):
+        def render(self, task: Task) -> Text:  # noqa: ARG002  (rich's signature)
+            metrics = "  ".join(f"{name} {value:.4g}" for name, value in session.metrics.items())
+            return Text(f"of {budget:g} s  step {session.step_count:,}  {metrics}")
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TimeElapsedColumn(), Readout())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress.add_task("")
+    return progress
 
 
 @main.command()

@@ -66,7 +66,7 @@ install_torch() {
       index=$cpu_index
   fi
   say "installing $torch ${index:+with $index}"
-  "$venv/bin/pip" install --quiet ${index:+--extra-index-url "$index"} "$torch"
+  "$venv/bin/pip" install ${index:+--extra-index-url "$index"} "$torch" # 0.2 to 3 GB: not quiet
 }
 
 # The front end is built with npm: the system's where its Node.js is new enough, else one inside .venv.
