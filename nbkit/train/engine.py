@@ -16,15 +16,13 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
 from nbkit.train.errors import Failure, NonFiniteLossError, SessionClosedError, SessionError
+from nbkit.train.stepper import KEPT_PARAMETERS, Stepper
 from nbkit.train.until import Metrics
-
-if TYPE_CHECKING:
-    from nbkit.train.stepper import Stepper
 
 State = Literal["paused", "running", "failed", "finished", "closed"]
 POLL = 0.1  # seconds; waits are cut into such pieces so that an interrupt is noticed on every platform
@@ -67,12 +65,20 @@ class Engine:
         self._target = 0.0  # steps are made while the count is below
         self._busy = False  # a step is being made
         self._turns = 0  # steps begun
+        self._trained = 0.0  # seconds in state "running", without the present stretch
+        self._since = math.nan  # time.monotonic() at the beginning of that stretch
         self._pending: dict[str, Any] = {}
         self._run: Run | None = None
         self._due = 0.0
         self._closing = False
         self.thread: threading.Thread | None = None
         _engines.add(self)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent in the state `"running"`."""
+        with self._lock:
+            return self._trained + (time.monotonic() - self._since if self.state == "running" else 0.0)
 
     # ---- controls, for any thread
 
@@ -122,8 +128,8 @@ class Engine:
             while self._busy and self._turns == turn:
                 if time.monotonic() > end:
                     msg = (
-                        f"{self.name}: pause() waited {timeout:g} s for step {self.stepper.count} to end, and "
-                        "it has not. The session will pause when it does; wait longer with pause(timeout=…)."
+                        f"{self.name}: pause() waited {timeout:g} s for step {self.stepper.count} to end, "
+                        "and it has not. The session will pause when it does; pause(timeout=…) waits longer."
                     )
                     raise TimeoutError(msg)
                 self._lock.wait(POLL)
@@ -139,6 +145,26 @@ class Engine:
             if not self._busy:
                 self._apply()
             self._lock.notify_all()
+            self._tell()
+
+    def recover(self) -> None:
+        """Put the weights of the last evaluation back; see `Session.recover`."""
+        with self._lock:
+            self._check_open("recover")
+            if self.state == "running":
+                msg = f"{self.name}: recover() came while training runs. Call pause() first."
+                raise SessionError(msg)
+            if self.stepper.kept is None:
+                msg = (
+                    f"{self.name}: recover() has no earlier weights to go back to: they are kept at "
+                    f"evaluations, for models of at most {KEPT_PARAMETERS} parameters. Make a new Session."
+                )
+                raise SessionError(msg)
+            self.stepper.restore()
+            self._log("recover", weights_of=self.stepper.kept)
+            self.failure = None
+            if self.state == "failed":
+                self.state = "paused"
             self._tell()
 
     def close(self, timeout: float | None) -> None:
@@ -181,6 +207,8 @@ class Engine:
         self._target, self._due = target, 0.0
         if self.state != "running" or kind != "play":
             self._log(kind, **detail)
+        if self.state != "running":
+            self._since = time.monotonic()
         self.state, self.failure = "running", None
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name=f"nbkit training {self.name}", daemon=True)
@@ -232,6 +260,8 @@ class Engine:
         elif self.state == "finished" and (limit is None or self.stepper.count < limit):
             self.state = "paused"  # the limit was raised
         if self.state != before:
+            if before == "running":
+                self._trained += time.monotonic() - self._since
             if self.state in ("finished", "closed"):
                 self._log(self.state)
             self._halt()
@@ -302,7 +332,10 @@ class Engine:
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, NonFiniteLossError):
             message = str(error)
-            remedy = "Lower the learning rate with session.set(lr=…), then play() or step() again."
+            kept = self.stepper.kept
+            remedy = "This step changed no weight. Lower the learning rate, session.set(lr=…), and play()."
+            if kept is not None:
+                remedy += f" If that fails, too: session.recover() goes back to the weights of step {kept}."
         else:
             message = f"{type(error).__name__}: {error}"
             remedy = "Correct the model or the task and make a new Session; play() tries the same step again."
@@ -312,6 +345,7 @@ class Engine:
                 return
             self._busy = False
             self.failure = Failure(self.stepper.count, message, remedy, text)
+            self._trained += time.monotonic() - self._since
             self.state = "failed"
             self._log("failed", message=message)
             self._halt()

@@ -57,9 +57,11 @@ class Publisher:
                     target=_work, args=(weakref.ref(self), self._wake), name=name, daemon=True
                 ).start()
             self._wake.set()
-        return lambda: self._remove(subscriber)
+        myself = weakref.ref(self)
+        return lambda: _unsubscribe(myself, subscriber)
 
-    def _remove(self, subscriber: _Subscriber) -> None:
+    def remove(self, subscriber: _Subscriber) -> None:
+        """End a subscription."""
         with self._lock:
             self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
             self._wake.set()
@@ -80,7 +82,7 @@ class Publisher:
                 subscriber.callback(session)
             except Exception:  # noqa: BLE001  a broken view must neither stop training nor the other views
                 _log.exception("nbkit: a subscriber of %s failed and is dropped", self._engine.name)
-                self._remove(subscriber)
+                self.remove(subscriber)
         if self._engine.state != "running":
             return None
         soonest = min((s.due for s in self._subscribers), default=math.inf)
@@ -90,10 +92,17 @@ class Publisher:
         """Whether the thread may end: nobody listens, or the session is closed and everybody knows."""
         with self._lock:
             told = all(s.revision == self._engine.revision for s in self._subscribers)
-            ends = not self._subscribers or (self._engine.state == "closed" and told)
+            closed = self._engine.state == "closed" and told
+            ends = closed or not self._subscribers or self._session() is None
             if ends:
                 self._running = False
             return ends
+
+
+def _unsubscribe(reference: weakref.ref[Publisher], subscriber: _Subscriber) -> None:
+    publisher = reference()
+    if publisher is not None:
+        publisher.remove(subscriber)
 
 
 def _work(reference: weakref.ref[Publisher], wake: threading.Event) -> None:

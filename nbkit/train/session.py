@@ -202,6 +202,21 @@ class Session:
         self._engine.set(check_knobs(knobs, self._engine.knobs, self.recipe.optimizer))
         return self
 
+    def recover(self) -> Self:
+        """Go back to the weights and the optimizer state of the last evaluation with a finite loss.
+
+        For when training has diverged so far that a lower learning rate does not help. The step count goes on
+        from where it is, and the event `recover` says of which step the weights are.
+
+        Raises
+        ------
+        SessionError
+            If the session runs or is closed, or if nothing was kept: before the first step, or because the
+            model has more than 10⁷ parameters (a copy takes three times the memory of the weights).
+        """
+        self._engine.recover()
+        return self
+
     def close(self, timeout: float | None = 60.0) -> None:
         """End training and its thread for good; what was measured can still be read. Twice does no harm."""
         self._engine.close(timeout)
@@ -225,6 +240,11 @@ class Session:
         return self._stepper.count
 
     @property
+    def elapsed(self) -> float:
+        """Seconds of training so far: the time spent in the state `"running"`."""
+        return self._engine.elapsed
+
+    @property
     def metrics(self) -> Metrics:
         """Latest value of every metric: `train/loss`, `test/loss`, and `train/…`, `test/…` for the task's
         metrics.
@@ -240,7 +260,10 @@ class Session:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What happened, oldest first: play, pause, step, run, set, interrupted, failed, finished, closed."""
+        """What happened, oldest first.
+
+        Kinds: play, pause, step, run, set, interrupted, recover, failed, finished, closed.
+        """
         return self._engine.events
 
     @property

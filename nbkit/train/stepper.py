@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nbkit.train.recipe import Recipe
 
 CHUNK = 16384  # examples of the test set that are evaluated at once: bounds the memory
+KEPT_PARAMETERS = 10_000_000  # the largest model of which a copy is kept at evaluations
 SMALL_STEP = 5e7  # examples per step × parameters, below which a second thread costs more than it brings
 
 
@@ -65,6 +66,8 @@ class Stepper:
         self._random = self._unused
         self._draws = True  # until the first forward pass in training mode has shown otherwise
         self._evaluated = -1
+        self._copies: list[Tensor] = []
+        self.kept: int | None = None  # the step whose weights `restore` puts back
 
     def step(self) -> None:
         """Make one update.
@@ -113,6 +116,17 @@ class Stepper:
         for name, total in totals.items():
             self._record(f"test/{name}", self.count, total / len(self.task.test[1]))
         self._evaluated = self.count
+        if math.isfinite(totals["loss"]) and self.parameters <= KEPT_PARAMETERS:
+            self._keep()
+
+    def restore(self) -> None:
+        """Put the weights, buffers and optimizer state of step `kept` back."""
+        now = self._tensors()
+        if len(now) > len(self._copies):  # the optimizer had no state yet when they were kept
+            self.optimizer.state.clear()
+        with torch.no_grad():
+            for tensor, copy in zip(now, self._copies, strict=False):
+                tensor.copy_(copy)
 
     def set(self, knob: str, value: Any) -> None:
         """Give a knob of the optimizer or of the data a new, already checked value."""
@@ -131,6 +145,19 @@ class Stepper:
             return self.recipe.threads
         batch = self.batch_size or len(self.task.train[1])
         return 1 if batch * self.parameters < SMALL_STEP else torch.get_num_threads()
+
+    def _tensors(self) -> list[Tensor]:
+        state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor)]
+        return [*self.model.parameters(), *self.model.buffers(), *state]
+
+    def _keep(self) -> None:
+        now = self._tensors()
+        if len(now) != len(self._copies):
+            self._copies = [torch.empty_like(tensor) for tensor in now]
+        with torch.no_grad():
+            for tensor, copy in zip(now, self._copies, strict=True):
+                copy.copy_(tensor)
+        self.kept = self.count
 
     def _record(self, name: str, step: int, value: float) -> None:
         self.latest[name] = value
