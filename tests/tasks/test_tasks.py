@@ -59,61 +59,27 @@ def test_modular_operation_can_be_spelled(typed: str, meant: str) -> None:
     assert equal(modular_arithmetic(5, typed), modular_arithmetic(5, meant))
 
 
+PRIME = "modular_arithmetic: p must be a prime of at most 113, but is "
+SHARE = "modular_arithmetic: fraction must be "
+NAME = "modular_arithmetic: operation must be one of '+' '-' '*' 'x^2+xy+y^2', but is "
+TABLE = "The table has p² entries, all of them in every step; the largest p is 113."
+HALF = "It is the share of the table to train on; 0.5 is half of it."
+FEW = "Of the 4 entries it leaves 0 to train on; take a share nearer to 0.5."
+NO_SHARES = (0, 1, 0.0, 1.0, -0.5, 1.5, math.nan, math.inf, "half", None, True)
 MODULAR_ERRORS = [
-    (
-        {"p": 98},
-        "modular_arithmetic: p must be a prime of at most 113, but is 98. 98 = 2 × 49; the nearest prime is p=97.",
-    ),
-    (
-        {"p": 91},
-        "modular_arithmetic: p must be a prime of at most 113, but is 91. 91 = 7 × 13; the nearest prime is p=89.",
-    ),
-    (
-        {"p": 127},
-        "modular_arithmetic: p must be a prime of at most 113, but is 127. "
-        "The table has p² entries, all of them in every step; the largest p is 113.",
-    ),
-    ({"p": 1}, "modular_arithmetic: p must be a prime of at most 113, but is 1. Power et al. use p=97."),
-    ({"p": -7}, "modular_arithmetic: p must be a prime of at most 113, but is -7. Power et al. use p=97."),
-    (
-        {"p": 97.0},
-        "modular_arithmetic: p must be a prime of at most 113, but is 97.0. Power et al. use p=97.",
-    ),
-    (
-        {"p": True},
-        "modular_arithmetic: p must be a prime of at most 113, but is True. Power et al. use p=97.",
-    ),
+    ({"p": 98}, PRIME + "98. 98 = 2 × 49; the nearest prime is p=97."),
+    ({"p": 91}, PRIME + "91. 91 = 7 × 13; the nearest prime is p=89."),
+    ({"p": 127}, PRIME + "127. " + TABLE),
+    *(({"p": p}, PRIME + f"{p!r}. Power et al. use p=97.") for p in (1, 0, -7, 97.0, True, "97")),
     *(
-        (
-            {"fraction": value},
-            f"modular_arithmetic: fraction must be a number strictly between 0 and 1, but is {value!r}. "
-            "It is the share of the table to train on; 0.5 is half of it.",
-        )
-        for value in (0, 1, 0.0, 1.0, -0.5, 1.5, math.nan, math.inf, "half", None)
+        ({"fraction": v}, SHARE + f"a number strictly between 0 and 1, but is {v!r}. " + HALF)
+        for v in NO_SHARES
     ),
-    (
-        {"p": 2, "fraction": 0.1},
-        "modular_arithmetic: fraction must be a share that leaves both sides an entry, but is 0.1. "
-        "Of the 4 entries it leaves 0 to train on; take a share nearer to 0.5.",
-    ),
-    (
-        {"operation": "x^2+xy"},
-        "modular_arithmetic: operation must be one of '+' '-' '*' 'x^2+xy+y^2', but is 'x^2+xy'. "
-        "Did you mean 'x^2+xy+y^2'?",
-    ),
-    (
-        {"operation": "minu"},
-        "modular_arithmetic: operation must be one of '+' '-' '*' 'x^2+xy+y^2', but is 'minu'. Did you mean '-'?",
-    ),
-    (
-        {"operation": "/"},
-        "modular_arithmetic: operation must be one of '+' '-' '*' 'x^2+xy+y^2', but is '/'. "
-        "Take one of these names.",
-    ),
-    (
-        {"operation": 3},
-        "modular_arithmetic: operation must be one of '+' '-' '*' 'x^2+xy+y^2', but is 3. Give its name as text.",
-    ),
+    ({"p": 2, "fraction": 0.1}, SHARE + "a share that leaves both sides an entry, but is 0.1. " + FEW),
+    ({"operation": "x^2+xy"}, NAME + "'x^2+xy'. Did you mean 'x^2+xy+y^2'?"),
+    ({"operation": "minu"}, NAME + "'minu'. Did you mean '-'?"),
+    ({"operation": "/"}, NAME + "'/'. Take one of these names."),
+    ({"operation": 3}, NAME + "3. Give its name as text."),
     (
         {"seed": -1},
         "modular_arithmetic: seed must be an integer from 0 to 4294967295, but is -1. Usual is seed=0.",
@@ -184,29 +150,17 @@ def test_spirals_noise_has_the_given_deviation() -> None:
     assert equal(loud, spirals(n=20000, noise=0.3, seed=1, test=0.5))
 
 
+NOISE = "spirals: noise must be a finite number ≥ 0, but is "
+DEVIATION = "It is a standard deviation; 0 means none."
+TURNS = "Three turns are the classic task, 1.75 the default."
+POINTS = "It counts the points of both spirals; 400 is enough to see them."
+HELD = "It is the share of points held out; 0.25 is usual."
 SPIRAL_ERRORS = [
-    (
-        {"noise": -0.1},
-        "spirals: noise must be a finite number ≥ 0, but is -0.1. It is a standard deviation; 0 means none.",
-    ),
-    (
-        {"noise": math.nan},
-        "spirals: noise must be a finite number ≥ 0, but is nan. It is a standard deviation; 0 means none.",
-    ),
-    (
-        {"turns": 0},
-        "spirals: turns must be a finite number > 0, but is 0. Three turns are the classic task, 1.75 the default.",
-    ),
-    (
-        {"n": 3},
-        "spirals: n must be an integer of at least 4, but is 3. It counts the points of both spirals; 400 is "
-        "enough to see them.",
-    ),
-    (
-        {"test": 1},
-        "spirals: test must be a number strictly between 0 and 1, but is 1. It is the share of points held out; "
-        "0.25 is usual.",
-    ),
+    ({"noise": -0.1}, NOISE + "-0.1. " + DEVIATION),
+    ({"noise": math.nan}, NOISE + "nan. " + DEVIATION),
+    ({"turns": 0}, "spirals: turns must be a finite number > 0, but is 0. " + TURNS),
+    ({"n": 3}, "spirals: n must be an integer of at least 4, but is 3. " + POINTS),
+    ({"test": 1}, "spirals: test must be a number strictly between 0 and 1, but is 1. " + HELD),
 ]
 
 
