@@ -25,7 +25,7 @@ NO_NODE = (
 class FrontEndHook(BuildHookInterface[Any]):
     """Builds the front end when it is needed, and says so when it cannot."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  (hatch's signature)
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Bring nbkit/widgets/static up to date; `version` is 'standard' or 'editable'."""
         root = Path(self.root)
         state = front_end_state(root)

@@ -176,7 +176,7 @@ def _progress(session: Session, budget: float) -> AbstractContextManager[object]
     from rich.text import Text
 
     class Readout(ProgressColumn):
-        def render(self, task: Task) -> Text:  # noqa: ARG002  (rich's signature)
+        def render(self, task: Task) -> Text:
             metrics = "  ".join(f"{name} {value:.4g}" for name, value in session.metrics.items())
             return Text(f"of {budget:g} s  step {session.step_count:,}  {metrics}")
 
