@@ -48,7 +48,7 @@ export class Client {
     const onTrait = () => {
       if (this.link !== "live") this.loadTrait();
     };
-    const onLink = () => this.helloAnew();
+    const onLink = () => this.listeners.size && this.helloAnew();
     model.on("msg:custom", onMessage);
     model.on("change:snapshot", onTrait);
     model.on("comm_live_update", onLink); // ipywidgets says so when the kernel goes away, or comes back
@@ -58,13 +58,18 @@ export class Client {
       clearTimeout(this.helloTimer);
       this.listeners.clear();
     });
-    this.hello();
   }
 
-  /** Call `listener` whenever something changed, until `signal` aborts. */
+  /** Call `listener` whenever something changed, until `signal` aborts. Without listeners no frames are asked for. */
   subscribe(listener: () => void, signal: AbortSignal): void {
     this.listeners.add(listener);
-    signal.addEventListener("abort", () => this.listeners.delete(listener));
+    if (this.listeners.size === 1) this.helloAnew();
+    signal.addEventListener("abort", () => {
+      if (!this.listeners.delete(listener) || this.listeners.size) return;
+      clearTimeout(this.helloTimer);
+      this.link = "connecting";
+      this.send({ kind: "bye", client: this.id });
+    });
   }
 
   get live(): boolean {
@@ -83,15 +88,14 @@ export class Client {
     this.heard = Date.now();
     switch (message.kind) {
       case "full": {
-        if (message.client !== this.id) return;
         const snapshot = readSnapshot(buffers[0]);
         if (!snapshot) return;
         this.store.load(snapshot);
-        this.newest = message.frame;
+        this.newest = this.acked = message.frame;
         break;
       }
       case "delta":
-        if (this.link === "connecting" || this.link === "gone") return; // the answer to `hello` will hold it
+        if (!this.live) return; // the answer to `hello` will hold it
         this.newest = message.frame;
         if (!this.store.apply(message, buffers[0])) this.helloAnew();
         this.ackSoon();
@@ -102,11 +106,11 @@ export class Client {
         if (message.error !== null) this.refusal = message.error;
         break;
     }
-    if (message.kind === "full") this.acked = message.frame;
-    if (message.kind !== "delta" || this.link === "silent") this.linked();
+    if (message.kind === "full" || this.live) this.linked();
     this.changed();
   }
 
+  /** The kernel was heard. */
   private linked(): void {
     clearTimeout(this.helloTimer);
     this.hellos = 0;
@@ -140,10 +144,8 @@ export class Client {
     const now = Date.now();
     const late = now - Math.min(...this.unanswered.values()) > ANSWER_WITHIN;
     const quiet = this.store.status.state === "running" && now - this.heard > SILENT_AFTER;
-    if (!late && !quiet) return;
-    this.link = "silent";
-    this.helloAnew();
-    this.changed();
+    if (late) this.link = "silent";
+    if (late || quiet) this.helloAnew(); // no answer to that either: gone
   }
 
   /** Acknowledge every few frames, once the page has found time to draw; a hidden page draws never, so wait no longer. */

@@ -17,7 +17,9 @@ export interface Knobs {
 }
 
 export interface Failure {
+  step: number;
   message: string;
+  remedy: string;
   traceback: string;
 }
 
@@ -74,6 +76,12 @@ export interface Hello {
   client: string;
 }
 
+/** A page shows no view of the widget any more: it needs no frames until it says `hello` again. */
+export interface Bye {
+  kind: "bye";
+  client: string;
+}
+
 /** The frames up to this one have been taken in; the kernel stops sending when these stay away. */
 export interface Ack {
   kind: "ack";
@@ -108,14 +116,13 @@ export interface CommandMessage {
   command: Command;
 }
 
-export type ToKernel = Hello | Ack | CommandMessage;
+export type ToKernel = Hello | Bye | Ack | CommandMessage;
 
 // Kernel to browser.
 
 /** The whole state; buffer 0 is a snapshot. */
 export interface Full {
   kind: "full";
-  client: string;
   frame: number;
 }
 

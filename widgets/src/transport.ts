@@ -23,10 +23,11 @@ export function badge(status: Status, link: Link): { word: string; mood: string 
 /** Which commands make sense now. */
 export function allowed(status: Status, live: boolean): { play: boolean; pause: boolean; step: boolean; turn: boolean } {
   const { state } = status;
+  const still = state === "paused" || state === "failed"; // after a failure: the same step again
   return {
-    play: live && state === "paused",
+    play: live && still,
     pause: live && state === "running",
-    step: live && state === "paused",
+    step: live && still,
     turn: live && state !== "closed",
   };
 }

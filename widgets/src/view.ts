@@ -39,6 +39,7 @@ export class View {
   private readonly helpPanel: HTMLElement;
   private readonly shared: Shared = { events: [], logSteps: false, smoothing: 0, cursor: null, lastStep: 0 };
   private problem: string | null = null;
+  private shownFailure = "";
   private frame = 0;
   private onScreen = true;
 
@@ -231,13 +232,13 @@ export class View {
     text(this.notice, notice ?? "");
     attribute(this.notice, "data-tone", this.problem ?? refusal ? "error" : "plain");
     attribute(this.failure, "hidden", status.failure === null);
-    const shown = this.failure.dataset["message"];
-    if (status.failure && shown !== status.failure.message) {
-      const { message, traceback } = status.failure;
-      this.failure.dataset["message"] = message;
+    const { failure } = status;
+    if (failure && this.shownFailure !== `${failure.step} ${failure.message}`) {
+      const { step, message, remedy, traceback } = failure;
+      this.shownFailure = `${step} ${message}`;
       this.failure.replaceChildren(
-        h("strong", {}, "Training stopped"),
-        h("p", {}, message),
+        h("strong", {}, `Training stopped at step ${countLabel(step)}: ${message}`),
+        h("p", {}, remedy),
         traceback ? h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: 0 }, traceback)) : "");
     }
   }
