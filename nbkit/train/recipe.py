@@ -52,9 +52,11 @@ class Recipe:
         Most steps per second, to watch slowly; `None`: as fast as it goes.
     threads
         Threads that one torch operation may use, for this session only. `None`: one if a step is small
-        (examples per step × parameters < 5 · 10⁷), else torch's own choice. Measured on 2 cores: an MLP
-        2-32-32-1 on 512 points takes 0.42 ms a step on one thread and 1.0 ms on two, an MLP 128-256-97 on
-        4704 points 17 ms and 12 ms.
+        (examples per step × parameters < 5 · 10⁷), else one fewer than torch would take, so that a core is
+        left to the notebook and the browser. Measured on 2 cores: an MLP 2-32-32-1 on 512 points takes 0.42
+        ms a step on one thread and 1.0 ms on two. An MLP 128-256-97 on 4704 points takes 17 ms and 10 ms
+        while the machine is idle, but 33 ms and 100 to 190 ms while another process keeps one core busy,
+        since each thread waits for the other.
 
     Raises
     ------

@@ -140,11 +140,11 @@ class Stepper:
                 group[knob] = value
 
     def threads(self) -> int:
-        """Threads for one torch operation: the recipe's, or one if a step is small, or torch's own number."""
+        """Threads for one torch operation: the recipe's, or one if a step is small, or torch's less one."""
         if self.recipe.threads is not None:
             return self.recipe.threads
         batch = self.batch_size or len(self.task.train[1])
-        return 1 if batch * self.parameters < SMALL_STEP else torch.get_num_threads()
+        return 1 if batch * self.parameters < SMALL_STEP else max(torch.get_num_threads() - 1, 1)
 
     def _tensors(self) -> list[Tensor]:
         state = [t for s in self.optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor)]
