@@ -143,7 +143,7 @@ class Engine:
             self.knobs = {**self.knobs, **knobs}
             self._pending.update(knobs)
             if not self._busy:
-                self._apply()
+                self._settle()
             self._lock.notify_all()
             self._tell()
 

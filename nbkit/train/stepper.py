@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK = 16384  # examples of the test set that are evaluated at once: bounds the memory
 KEPT_PARAMETERS = 10_000_000  # the largest model of which a copy is kept at evaluations
+DIVERGED = 100.0  # times the first test loss: beyond it, weights are not worth keeping
 SMALL_STEP = 5e7  # examples per step × parameters, below which a second thread costs more than it brings
 
 
@@ -49,7 +50,8 @@ class Stepper:
         self.count = 0
         self.latest: dict[str, float] = {}
         self.batch_size = recipe.batch_size
-        self.eval_every = self._period(recipe.eval_every)
+        self._asked = recipe.eval_every
+        self.eval_every = self._period()
         parameters = [p for p in model.parameters() if p.requires_grad]
         if not parameters:
             msg = (
@@ -66,6 +68,7 @@ class Stepper:
         self._random = self._unused
         self._draws = True  # until the first forward pass in training mode has shown otherwise
         self._evaluated = -1
+        self._diverged = math.inf
         self._copies: list[Tensor] = []
         self.kept: int | None = None  # the step whose weights `restore` puts back
 
@@ -116,7 +119,9 @@ class Stepper:
         for name, total in totals.items():
             self._record(f"test/{name}", self.count, total / len(self.task.test[1]))
         self._evaluated = self.count
-        if math.isfinite(totals["loss"]) and self.parameters <= KEPT_PARAMETERS:
+        if self.count == 0:
+            self._diverged = DIVERGED * abs(self.latest["test/loss"])
+        if self.latest["test/loss"] <= self._diverged and self.parameters <= KEPT_PARAMETERS:
             self._keep()
 
     def restore(self) -> None:
@@ -132,9 +137,10 @@ class Stepper:
         """Give a knob of the optimizer or of the data a new, already checked value."""
         if knob == "batch_size":
             self.batch_size, self._order = value, None
-            self.eval_every = self._period(self.recipe.eval_every)
+            self.eval_every = self._period()
         elif knob == "eval_every":
-            self.eval_every = self._period(value)
+            self._asked = value
+            self.eval_every = self._period()
         else:
             for group in self.optimizer.param_groups:
                 group[knob] = value
@@ -186,9 +192,9 @@ class Stepper:
                 totals[name] = totals.get(name, 0.0) + metric.item() * len(target)
         return totals
 
-    def _period(self, eval_every: int | None) -> int:
-        if eval_every is not None:
-            return eval_every
+    def _period(self) -> int:
+        if self._asked is not None:
+            return self._asked
         train, test = len(self.task.train[1]), len(self.task.test[1])
         return evaluation_period(min(self.batch_size or train, train), test)
 
