@@ -1,8 +1,8 @@
 """What the pages that show a session have been told, and what to tell them next: frames with back-pressure.
 
-Requirements: a page that opens late gets everything (`full`); frames hold only what is new (`delta`), so their
-size does not grow with the run; the kernel stops sending when acknowledgements stay away, and what is new meanwhile
-comes in one frame later; nothing is sent before a page has asked.
+Requirements: a page that opens late gets everything (`full`); frames hold only what is new (`delta`), so
+their size does not grow with the run; the kernel stops sending when acknowledgements stay away, and what is
+new meanwhile comes in one frame later; nothing is sent before a page has asked.
 
 No thread, no widget and no clock of its own: tests drive it step by step.
 """

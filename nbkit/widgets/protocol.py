@@ -1,7 +1,7 @@
-"""What a session's widget and its views in the browser say to each other; widgets/src/protocol.ts is the other half.
+"""What a session's widget and its views in the browser say to each other; the other half is protocol.ts.
 
-Commands are small JSON with sequence numbers and are validated here. Numbers of curves never travel as JSON: a
-`delta` and a `full` message carry one binary buffer each. A test compares the two halves, field by field.
+Commands are small JSON with sequence numbers and are validated here. Numbers of curves never travel as JSON:
+a `delta` and a `full` message carry one binary buffer each. A test compares the two halves, field by field.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The widget that shows and steers a session; its other half is widgets/src.
 
-Requirements: a view that opens at any time shows everything; the training thread does no work for views; a page
-that is slow, gone or behind a busy kernel slows nobody down; every command is validated here and answered; messages
-may arrive on any thread (ipykernel's subshells); a saved notebook shows the curves without a kernel; closing a
-widget leaves its session alone.
+Requirements: a view that opens at any time shows everything; the training thread does no work for views; a
+page that is slow, gone or behind a busy kernel slows nobody down; every command is validated here and
+answered; messages may arrive on any thread (ipykernel's subshells); a saved notebook shows the curves
+without a kernel; closing a widget leaves its session alone.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class SessionWidget(anywidget.AnyWidget):
     # ---- to the pages, from the session's publishing thread
 
     def _publish(self, session: Session) -> None:
+        # Changes of state are told at once, however many: keep to the pace of frames.
+        time.sleep(max(0.0, self._sent_at + 1 / HZ - time.monotonic()))
         running = session.state == "running"
-        if not running:  # changes of state are told at once, however many: keep to the pace of frames
-            time.sleep(max(0.0, self._sent_at + 1 / HZ - time.monotonic()))
         now = time.monotonic()
         if self._feed.watched and (not running or self._feed.may_send(now)):
             frame = self._feed.delta(now)
@@ -155,7 +155,7 @@ class SessionWidget(anywidget.AnyWidget):
                 session.set(**{command["knob"]: command["value"]})
         except TimeoutError:
             return None  # a long step is under way; the session pauses after it, and the views will see it
-        except Exception as error:  # noqa: BLE001  the outermost boundary: whatever it is, the person must see it
+        except Exception as error:  # noqa: BLE001  the outermost boundary: the person must see whatever it is
             _log.debug("%r refused %r", self, command, exc_info=True)
             return str(error) or type(error).__name__
         return None
@@ -177,8 +177,9 @@ class SessionWidget(anywidget.AnyWidget):
     def _answer_where_asked(self) -> None:
         """Let messages be handled on the subshell that the front end names.
 
-        ipykernel 7.4 sends a comm's messages to the shell that last published on it instead: to the main one,
-        where Pause would wait until the cell that is being executed ends, or to that of a page closed long ago.
+        ipykernel 7.4 sends a comm's messages to the shell that last published on it instead: to the main
+        one, where Pause would wait until the cell that is being executed ends, or to that of a page closed
+        long ago.
         """
         comm: Any = self.comm
         if hasattr(comm, "_reply_subshell_id"):

@@ -1,5 +1,5 @@
-"""A session's whole state in one run of bytes: it answers a page that opens, and lies in a synced trait of the
-widget so that a saved notebook shows its curves without a kernel.
+"""A session's whole state in one run of bytes: it answers a page that opens, and lies in a synced trait of
+the widget so that a saved notebook shows its curves without a kernel.
 
 Bytes (little-endian): uint32 length of the header | header, JSON in UTF-8, padded with spaces to 4 bytes |
 for each curve int32 steps[n], float32 values[n].  widgets/src/snapshot.ts reads them.
@@ -54,8 +54,8 @@ def unpack(data: bytes) -> tuple[SnapshotHeader, dict[str, tuple[Steps, Values]]
 def thin(values: Values, max_points: int) -> npt.NDArray[np.intp]:
     """Ascending indices of at most `max_points` of the values that look like all of them.
 
-    Both ends stay, and of stretches of equal length the least and the greatest. Steps are drawn on a log axis, too,
-    so the first eighth of the points that stay are the first ones of the curve.
+    Both ends stay, and of stretches of equal length the least and the greatest. Steps are drawn on a log
+    axis, too, so the first eighth of the points that stay are the first ones of the curve.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A session in the words of the protocol: its status, and those of its events that the curves show as marks."""
+"""A session in the words of the protocol: its status, and which of its events become marks on the curves."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A real JupyterLab and a real Chromium for tests: start, open a notebook, run it, ask its kernel.
 
-The server lives in a temporary home, so that nobody's settings, workspaces or kernels matter; it listens on loopback
-with a token; news and update checks are off, so that a page which is asked for anything from outside is a finding.
+The server lives in a temporary home, so that nobody's settings, workspaces or kernels matter; it listens on
+loopback with a token; news and update checks are off, so that a page which is asked for anything from
+outside is a finding.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
@@ -41,7 +42,11 @@ CHROMIUM_ARGUMENTS = (
 START_WITHIN = 90.0  # seconds
 WAIT = 60_000  # milliseconds for anything in a page; two busy cores are slow
 SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
     "docmanager-extension/plugin": {"autosave": False},
 }
 
@@ -93,7 +98,9 @@ class Lab:
 
     def get(self, path: str) -> Any:
         """The answer of the server's REST interface."""
-        with urllib.request.urlopen(f"{self.origin}{self.base_url}api/{path}?token={self.token}", timeout=5) as r:
+        with urllib.request.urlopen(
+            f"{self.origin}{self.base_url}api/{path}?token={self.token}", timeout=5
+        ) as r:
             return json.load(r)
 
     def log(self) -> str:
@@ -120,7 +127,7 @@ class Lab:
                 self._process.wait(10)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,7 +167,8 @@ class Lab:
 
 @dataclass(frozen=True)
 class Result:
-    """What the kernel said to a piece of code: repr of the last expression, output, error; and the milliseconds."""
+    """What the kernel said to a piece of code: repr of the last expression, output, error; and the
+    milliseconds."""
 
     value: str | None
     text: str
@@ -235,7 +243,8 @@ class LabPage:
                                                               ...content.traceback].join('\\n');
               };
               const start = performance.now();
-              await Promise.race([future.done, new Promise((_, no) => setTimeout(() => no('timeout'), timeout))]);
+              const late = new Promise((_, no) => setTimeout(() => no('timeout'), timeout));
+              await Promise.race([future.done, late]);
               return {...out, milliseconds: performance.now() - start};
             }""",
             [code, timeout * 1000],
@@ -283,7 +292,14 @@ def write_notebook(path: Path, *cells: str) -> Path:
     """A notebook of these code cells."""
     notebook = {
         "cells": [
-            {"cell_type": "code", "execution_count": None, "id": f"c{i}", "metadata": {}, "outputs": [], "source": s}
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": f"c{i}",
+                "metadata": {},
+                "outputs": [],
+                "source": s,
+            }
             for i, s in enumerate(cells)
         ],
         "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},

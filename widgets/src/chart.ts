@@ -7,7 +7,7 @@
 import type { Curve } from "./curve";
 import { decimate } from "./decimate";
 import type { EventMark } from "./protocol";
-import { percentLabel, scale, tickLabel, type Scale } from "./scale";
+import { minorTicks, percentLabel, scale, tickLabel, type Scale } from "./scale";
 import { Smoothed } from "./smooth";
 
 export interface Line {
@@ -81,7 +81,7 @@ export class Chart {
 
     g.save();
     g.beginPath();
-    g.rect(EDGE.left - 1, 0, right - EDGE.left + 2, bottom + 1);
+    g.rect(EDGE.left - 4, 0, right - EDGE.left + 8, bottom + 1);
     g.clip();
     this.marks(state.events, color("--nbk-mark"), bottom);
     for (const line of state.lines) if (line.visible) this.line(line, state, values, color(line.color));
@@ -134,6 +134,12 @@ export class Chart {
       this.stroke(x, bottom, x, bottom + 4);
       g.fillText(tickLabel(tick), Math.min(x, this.width - 14), bottom + 8);
     }
+    if (state.logSteps) {
+      for (const tick of minorTicks(state.lastStep)) {
+        const x = Math.round(this.steps.toPixel(tick)) + 0.5;
+        this.stroke(x, bottom, x, bottom + 2);
+      }
+    }
     this.stroke(EDGE.left, bottom + 0.5, right, bottom + 0.5);
   }
 
@@ -174,7 +180,7 @@ export class Chart {
     g.globalAlpha = 1;
     g.lineWidth = 1.75;
     g.setLineDash(dash);
-    this.path(decimate(curve.steps, smoothed.values(state.smoothing), x, y));
+    this.path(decimate(curve.steps, smoothed.values(state.smoothing, state.logValues), x, y));
     g.setLineDash([]);
   }
 
@@ -205,7 +211,7 @@ export class Chart {
     for (const { curve, smoothed, visible, color: name } of state.lines) {
       const index = curve.nearest(state.cursor!);
       if (!visible || index < 0) continue;
-      const y = values.toPixel(smoothed.values(state.smoothing)[index]!);
+      const y = values.toPixel(smoothed.values(state.smoothing, state.logValues)[index]!);
       const at = this.steps.toPixel(curve.steps[index]!);
       if (!Number.isFinite(y) || !Number.isFinite(at)) continue;
       g.beginPath();

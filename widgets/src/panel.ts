@@ -76,8 +76,9 @@ export class Panel {
       attribute(button, "aria-pressed", String(entry.visible));
       this.changed();
     });
-    this.entries.push(entry);
-    this.legend.append(button);
+    const first = name === "train" ? 0 : this.entries.length;
+    this.entries.splice(first, 0, entry);
+    this.legend.insertBefore(button, this.legend.children[first] ?? null);
   }
 
   draw(shared: Shared, style: CSSStyleDeclaration): void {

@@ -49,6 +49,14 @@ export function logTicks(low: number, high: number, count: number): number[] {
   return fine.length >= 2 ? fine : linearTicks(low, high, Math.min(count, 3)).filter((tick) => tick > 0);
 }
 
+/** 2, 3, …, 9 times the powers of ten, from 1 to `high`: what makes a log axis look like one. */
+export function minorTicks(high: number): number[] {
+  const ticks: number[] = [];
+  for (let power = 1; power <= high; power *= 10)
+    for (let multiple = 2; multiple < 10 && multiple * power <= high; multiple++) ticks.push(multiple * power);
+  return ticks;
+}
+
 function range(first: number, last: number, stride: number): number[] {
   const out: number[] = [];
   for (let i = first; i <= last; i += stride) out.push(i);

@@ -2,7 +2,8 @@
  * The exponential moving average of a curve, kept up to date at the cost of the new points alone.
  *
  * s_t = β s_{t-1} + (1 - β) x_t, divided by 1 - β^t so that the beginning is not pulled towards zero (Kingma & Ba 2015,
- * section 3). Values that are not finite leave the average as it is and show as gaps.
+ * section 3). On a logarithmic value axis the logarithms are averaged, so that the smoothed line runs through the middle
+of what one sees. Values that have no place on the axis leave the average as it is and show as gaps.
  */
 import type { Curve } from "./curve";
 
@@ -11,19 +12,21 @@ export class Smoothed {
   private length = 0;
   private epoch = -1;
   private beta = 0;
+  private log = false;
   private sum = 0;
   private weight = 1;
 
   constructor(private readonly curve: Curve) {}
 
   /** The averaged values, one a point of the curve. With β = 0 these are the values themselves. */
-  values(beta: number): Float32Array {
+  values(beta: number, log = false): Float32Array {
     const { curve } = this;
     if (beta === 0) return curve.values;
-    if (beta !== this.beta || curve.epoch !== this.epoch) {
+    if (beta !== this.beta || log !== this.log || curve.epoch !== this.epoch) {
       this.length = this.sum = 0;
       this.weight = 1;
       this.beta = beta;
+      this.log = log;
       this.epoch = curve.epoch;
     }
     if (this.buffer.length < curve.length) {
@@ -33,14 +36,15 @@ export class Smoothed {
     }
     const values = curve.values;
     for (; this.length < curve.length; this.length++) {
-      const value = values[this.length]!;
+      const value = log ? Math.log(values[this.length]!) : values[this.length]!;
       if (!Number.isFinite(value)) {
         this.buffer[this.length] = NaN;
         continue;
       }
       this.sum = beta * this.sum + (1 - beta) * value;
       this.weight *= beta;
-      this.buffer[this.length] = this.sum / (1 - this.weight);
+      const mean = this.sum / (1 - this.weight);
+      this.buffer[this.length] = log ? Math.exp(mean) : mean;
     }
     return this.buffer.subarray(0, curve.length);
   }

@@ -59,10 +59,10 @@ export class Transport {
       this.toggle,
       h("span", { class: "nbk-joined" }, this.stepButton, this.stepSize),
       this.badge,
-      h("span", { class: "nbk-reading", title: "Steps done" }, h("span", { class: "nbk-unit" }, "step"), this.count, this.of),
-      h("span", { class: "nbk-reading", title: "Training speed" }, this.rate, h("span", { class: "nbk-unit" }, "steps/s")),
-      h("span", { class: "nbk-reading", title: "Time spent training" }, this.elapsed),
-      h("span", { class: "nbk-space" }),
+      h("span", { class: "nbk-readings" },
+        h("span", { class: "nbk-reading", title: "Steps done" }, h("span", { class: "nbk-unit nbk-step-word" }, "step"), this.count, this.of),
+        h("span", { class: "nbk-reading", title: "Training speed" }, this.rate, h("span", { class: "nbk-unit" }, "steps/s")),
+        h("span", { class: "nbk-reading", title: "Time spent training" }, this.elapsed)),
       this.help);
     this.element = h("div", {}, line, this.progress);
   }

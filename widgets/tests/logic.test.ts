@@ -87,6 +87,14 @@ test("smoothing is the bias-corrected average, incremental and unchanged by how 
   assert.equal(a.values(0.5)[1], Math.fround(4 / 3));
 });
 
+test("on a log axis the logarithms are averaged, and what has none is a gap", () => {
+  const smoothed = new Smoothed(curveOf([100, 1, 0, 1]));
+  const got = [...smoothed.values(0.5, true)];
+  assert.ok(Math.abs(got[1]! - 100 ** (1 / 3)) < 1e-5);
+  assert.ok(Number.isNaN(got[2]) && Number.isFinite(got[3]));
+  assert.equal(smoothed.values(0.5)[1], Math.fround(34));
+});
+
 test("smoothing starts again when old points were thinned", () => {
   const curve = curveOf([1, 1, 1, 1], 4);
   const smoothed = new Smoothed(curve);
