@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 import anywidget
 import traitlets
@@ -81,8 +81,6 @@ class SessionWidget(anywidget.AnyWidget):
             self._unsubscribe = None
         if self._save_timer is not None:
             self._save_timer.cancel()
-        if _widgets.get(self.session) is self:
-            del _widgets[self.session]
         super().close()
 
     def __repr__(self) -> str:
@@ -208,16 +206,16 @@ def built(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-_widgets: WeakKeyDictionary[Session, SessionWidget] = WeakKeyDictionary()
+_widgets: WeakValueDictionary[int, SessionWidget] = WeakValueDictionary()  # by id of the session they hold
 _showing = threading.Lock()
 
 
 def show(session: Session) -> SessionWidget:
     """The widget of a session: one for all its displays, so that code and frames are sent once."""
     with _showing:
-        widget = _widgets.get(session)
+        widget = _widgets.get(id(session))
         if widget is None or widget.comm is None:
-            widget = _widgets[session] = SessionWidget(session)
+            widget = _widgets[id(session)] = SessionWidget(session)
         return widget
 
 

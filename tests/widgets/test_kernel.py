@@ -11,8 +11,10 @@ import pytest
 from nbkit.widgets.snapshot import unpack
 from tests.widgets.kernel import KernelPage, PageState, kernel_page
 
-
-SPEED_REFUSED = "Session.set: speed must be a finite number of steps per second > 0, or None, but is 0. None is full speed."
+SPEED_REFUSED = (
+    "Session.set: speed must be a finite number of steps per second > 0, or None, but is 0. "
+    "None is full speed."
+)
 
 
 @pytest.fixture(scope="module")
