@@ -19,7 +19,7 @@ def test_repo2docker_takes_every_file_of_binder() -> None:
     dockerfile = result.stdout + result.stderr
     assert result.returncode == 0, dockerfile
     assert "Building conda environment for python=3.11" in dockerfile
-    for line in ("binder/requirements.txt", "./binder/postBuild", "binder/start", "install graphviz"):
+    for line in ("binder/requirements.txt", "./binder/postBuild", "binder/start", "--no-install-recommends graphviz"):
         assert line in dockerfile, f"{line} is not used"
 
 

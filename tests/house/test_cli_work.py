@@ -165,7 +165,8 @@ REFUSALS = {
     ),
     ("digits", "--model", "digits-mlp", "--until", "__import__('os').system('true')"): (
         "Error: until: a condition must read like 'test/accuracy > 0.99' (a metric, one of > >= < <=, a "
-        "number), but is \"__import__('os').system('true')\". For anything else give a function of the metrics."
+        "number), but is \"__import__('os').system('true')\". "
+        "For anything else give a function of the metrics."
     ),
     ("digits", "--model", "digits-mlp", "--lr", "-1"): (
         "Error: Recipe: lr must be a finite number > 0, but is -1.0. Usual are 1e-4 … 1e-2."
