@@ -1,0 +1,135 @@
+"""A canvas of shapes: each has a layer, an SVG text, a bounding box and a kind, so that tests can measure a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from xml.sax.saxutils import escape, quoteattr
+
+from nbkit.draw import labels
+from nbkit.draw.labels import Label
+from nbkit.draw.themes import Theme
+
+Box = tuple[float, float, float, float]
+LAYERS = ("plate", "separator", "wire", "glyph", "dot", "label")
+LABEL = 15.0
+_DOUBLE = 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One thing on the canvas; `box` is (x0, y0, x1, y1)."""
+
+    layer: str
+    svg: str
+    box: Box
+    what: str = ""
+
+
+def number(value: float) -> str:
+    """Coordinates with at most two decimals, and no `-0`."""
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def data(**attributes: str) -> str:
+    """` data-node="…" data-axis="…"`; empty values are left out."""
+    return "".join(f" data-{key}={quoteattr(value)}" for key, value in attributes.items() if value)
+
+
+class Canvas:
+    """Collects the shapes of one row; `y` grows downwards."""
+
+    def __init__(self, theme: Theme) -> None:
+        self.theme = theme
+        self.shapes: list[Shape] = []
+
+    def add(self, layer: str, svg: str, box: Box, what: str = "") -> None:
+        self.shapes.append(Shape(layer, svg, box, what))
+
+    def paint(self, fill: str | None, stroke: str | None, width: float = 1.0) -> str:
+        classes = [f"f-{fill}"] * (fill is not None) + [f"s-{stroke}"] * (stroke is not None)
+        return (
+            f' fill="{self.theme[fill] if fill else "none"}"'
+            + (f' stroke="{self.theme[stroke]}" stroke-width="{width:g}"' if stroke else "")
+            + (f' class="{" ".join(classes)}"' if classes else "")
+        )
+
+    def wire(self, draw: Callable[[float], str], box: Box, *, double: bool = False, natural: bool = False, attributes: str = "") -> None:
+        """A wire; `draw(dy)` gives its path displaced by dy. Image axes are double lines, index wires are thick."""
+        offsets = (-_DOUBLE, _DOUBLE) if double else (0.0,)
+        path = "".join(draw(dy) for dy in offsets)
+        self.add("wire", f'<path d="{path}"{self.paint(None, "ink", 2.0 if natural else 1.1)}{attributes}/>', box, "wire")
+
+    def path(self, d: str, box: Box, *, fill: str | None = None, stroke: str | None = "ink", width: float = 1.0, layer: str = "glyph", more: str = "", what: str = "") -> None:
+        self.add(layer, f'<path d="{d}"{self.paint(fill, stroke, width)}{more}/>', box, what)
+
+    def polygon(self, points: Iterable[tuple[float, float]], *, fill: str | None, stroke: str | None = "ink", width: float = 1.0, layer: str = "glyph", more: str = "", what: str = "") -> None:
+        pairs = list(points)
+        d = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in pairs) + "z"
+        xs, ys = zip(*pairs, strict=True)
+        self.path(d, (min(xs), min(ys), max(xs), max(ys)), fill=fill, stroke=stroke, width=width, layer=layer, more=more, what=what)
+
+    def rect(self, x0: float, y0: float, x1: float, y1: float, *, fill: str | None, stroke: str | None = None, width: float = 1.0, radius: float = 0.0, layer: str = "glyph", more: str = "", what: str = "") -> None:
+        corner = f' rx="{radius:g}"' if radius else ""
+        svg = (
+            f'<rect x="{number(x0)}" y="{number(y0)}" width="{number(x1 - x0)}" height="{number(y1 - y0)}"{corner}'
+            f"{self.paint(fill, stroke, width)}{more}/>"
+        )
+        self.add(layer, svg, (x0, y0, x1, y1), what)
+
+    def circle(self, x: float, y: float, r: float, *, fill: str | None, stroke: str | None = "ink", width: float = 1.0, layer: str = "glyph", what: str = "") -> None:
+        svg = f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(r)}"{self.paint(fill, stroke, width)}/>'
+        self.add(layer, svg, (x - r, y - r, x + r, y + r), what)
+
+    def dot(self, x: float, y: float) -> None:
+        """Copying, addition, diagonalisation, deletion."""
+        self.circle(x, y, 3.35, fill="ink", stroke=None, layer="dot", what="dot")
+
+    def math(self, label: Label, x: float, y: float, size: float = LABEL, *, anchor: str = "middle", role: str = "ink", what: str = "label") -> None:
+        width = labels.width(label, size)
+        left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
+        svg = labels.svg_text(label, round(x, 2), round(y, 2), size, anchor=anchor, fill=self.theme[role], role=role)
+        self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.1 * size), what)
+
+    def text(self, text: str, x: float, y: float, size: float, *, anchor: str = "middle", role: str = "ink", bold: bool = False, what: str = "title") -> None:
+        """Upright sans-serif text: titles."""
+        width = len(text) * size * 0.54
+        left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
+        weight = ' font-weight="600"' if bold else ""
+        svg = (
+            f'<text x="{number(x)}" y="{number(y)}" text-anchor="{anchor}" font-family={quoteattr(labels.SANS)} font-size="{size:g}"{weight}'
+            f"{self.paint(role, None)}>{escape(text)}</text>"
+        )
+        self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.2 * size), what)
+
+    def arrow(self, x: float, y: float, *, right: bool = True) -> None:
+        """The concave fishtail arrowhead, its point at (x, y)."""
+        s = -1 if right else 1
+        d = f"M{number(x)} {number(y)}l{number(s * 10.7)} -5.1 {number(-s * 3.6)} 5.1 {number(s * 3.6)} 5.1z"
+        self.path(d, (min(x, x + s * 10.7), y - 5.2, max(x, x + s * 10.7), y + 5.2), fill="ink", stroke=None, what="arrow")
+
+    def svg(self, dy: float = 0.0) -> str:
+        """All shapes, layer by layer."""
+        body = "".join(shape.svg for layer in LAYERS for shape in self.shapes if shape.layer == layer)
+        return f'<g transform="translate(0 {number(dy)})">{body}</g>' if dy else body
+
+
+def curve(x0: float, y0: float, x1: float, y1: float) -> Callable[[float], str]:
+    """From left to right: straight where level, else an S with horizontal tangents."""
+
+    def draw(dy: float) -> str:
+        a, b = y0 + dy, y1 + dy
+        if abs(y0 - y1) < 0.01:
+            return f"M{number(x0)} {number(a)}H{number(x1)}"
+        middle = (x0 + x1) / 2
+        return f"M{number(x0)} {number(a)}C{number(middle)} {number(a)} {number(middle)} {number(b)} {number(x1)} {number(b)}"
+
+    return draw
+
+
+def span(x0: float, y0: float, x1: float, y1: float) -> Box:
+    return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+

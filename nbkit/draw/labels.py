@@ -1,0 +1,152 @@
+"""Mathematical labels as SVG text: italic names, upright numbers, bars, sub- and superscripts; no KaTeX, no fonts.
+
+A label is a short list of runs. Widths come from a table of advance widths (Times, in 1/1000 em, rounded up), so the
+layout needs no browser; whatever the reader's serif font is, labels keep their places.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from sympy import Expr, Symbol
+
+from nbkit.language.axes import Axis
+from nbkit.language.sizes import format_size
+
+FONT = "'STIX Two Text','STIX','Latin Modern Roman','Cambria Math','Times New Roman',Times,serif"
+SANS = "'Source Sans 3','Latin Modern Sans','Helvetica Neue',Helvetica,Arial,sans-serif"
+_GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
+    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ",
+    "chi": "χ", "psi": "ψ", "omega": "ω",
+}  # fmt: skip
+_NARROW = set("iljtf.,:;'|!()[]/ ")
+_WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of a label in one style; `shift` is the baseline: 0, +1 superscript, −1 subscript."""
+
+    text: str
+    italic: bool = False
+    bold: bool = False
+    bar: bool = False
+    shift: int = 0
+
+    def width(self, size: float) -> float:
+        scale = size * (0.7 if self.shift else 1.0)
+        return scale * sum(0.33 if c in _NARROW else 0.82 if c in _WIDE else 0.62 if c.isupper() else 0.52 for c in self.text)
+
+
+Label = tuple[Run, ...]
+
+
+def width(label: Label, size: float) -> float:
+    """Width in user units."""
+    return sum(run.width(size) for run in label)
+
+
+def plain(label: Label) -> str:
+    """The label as text, for titles and tests."""
+    return "".join(run.text for run in label)
+
+
+def name(text: str, *, bar: bool = False, bold: bool = False) -> Label:
+    """A name: `x` italic, `c_1` and `n1` with subscripts, `alpha` Greek, longer words as they are."""
+    head, _, tail = text.partition("_")
+    if not tail and (match := re.fullmatch(r"([A-Za-z])(\d+)", text)):
+        head, tail = match.groups()
+    runs = [Run(_GREEK.get(head, head), italic=not bold, bold=bold, bar=bar)]
+    if tail:
+        runs.append(Run(_GREEK.get(tail, tail), italic=not tail.isdigit(), shift=-1))
+    return tuple(runs)
+
+
+def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: bool = False) -> Label:
+    """A size: names italic, exponents raised, products without a sign."""
+    if isinstance(size, Symbol):
+        return name(size.name, bar=size.name in positions, bold=bold)
+    runs: list[Run] = []
+    text = re.sub(r"\b(\d+)\*(?=[A-Za-zα-ω])", r"\1", format_size(size))
+    text = text.replace("floor(", "⌊").replace("ceiling(", "⌈") if text.count("(") == 1 and text.startswith(("floor(", "ceiling(")) else text
+    if text.startswith(("⌊", "⌈")):
+        text = text[:-1] + ("⌋" if text[0] == "⌊" else "⌉")
+    for token in re.findall(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.", text):
+        if token.startswith("**"):
+            runs.append(Run(token.strip("*()").replace("-", "−"), shift=1))
+        elif token == "*":
+            runs.append(Run("·"))
+        elif token == "sqrt":
+            runs.append(Run("√"))
+        elif token[0].isalpha():
+            runs.extend(name(token, bar=token in positions, bold=bold))
+        else:
+            runs.append(Run(token.replace("-", "−")))
+    return tuple(runs)
+
+
+def axis_label(axis: Axis, *, position: bool, known: bool) -> Label:
+    """What stands on a wire: its name, or its size where that says more; `known` names need no repeating."""
+    bold = axis.rank > 1
+    own = isinstance(axis.size, Symbol) and axis.size.name == axis.name
+    title = name(axis.name, bar=position, bold=bold)
+    power = (Run(str(axis.rank), shift=1),) if axis.rank > 1 else ()
+    if own:
+        return title
+    positions = frozenset({axis.name}) if position else frozenset()
+    size = expression(axis.size, positions, bold=bold)
+    if axis.size.is_number:
+        return (*size, *power) if known else (*title, Run("="), *size, *power)
+    mentions = any(s.name == axis.name for s in axis.size.free_symbols if isinstance(s, Symbol))
+    return size if mentions or known else (*title, Run("="), *size)
+
+
+def factor(text: str) -> Label:
+    """A scale factor: `1/sqrt(k)` is written k^(−1/2), as in the figures; numbers are rounded to three digits."""
+    if match := re.fullmatch(r"1/sqrt\((\w+)\)", text):
+        base = match[1]
+        return (Run("×"), *(name(base) if base[0].isalpha() else (Run(base),)), Run("−1/2", shift=1))
+    if match := re.fullmatch(r"sqrt\((\d+)\)/(\d+)", text):
+        value = int(match[1]) ** 0.5 / int(match[2])
+        return (Run(f"×{value:.3g}"),)
+    if match := re.fullmatch(r"1/(\d+)", text):
+        return (Run(f"×1/{match[1]}"),)
+    from nbkit.language.sizes import parse_size  # late: labels are also used without the parser
+
+    return (Run("×"), *expression(parse_size(text)))
+
+
+def svg_text(label: Label, x: float, y: float, size: float, *, anchor: str = "middle", fill: str, role: str) -> str:
+    """The label as an SVG text element (and lines for bars), centred on x with its baseline on y."""
+    total = width(label, size)
+    left = x - total / 2 if anchor == "middle" else x if anchor == "start" else x - total
+    parts, bars = [], []
+    at = left
+    shift = 0
+    for run in label:
+        step = run.width(size)
+        attributes = ""
+        if run.italic:
+            attributes += ' font-style="italic"'
+        if run.bold:
+            attributes += ' font-weight="bold"'
+        if run.shift:
+            attributes += f' font-size="{size * 0.7:g}"'
+        moved = run.shift - shift
+        dy = f' dy="{-moved * size * 0.36:g}"' if moved else ""
+        shift = run.shift
+        parts.append(f"<tspan{attributes}{dy}>{escape(run.text)}</tspan>")
+        if run.bar:
+            height = size * (0.56 if run.text.islower() else 0.78)
+            bars.append(
+                f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}" stroke="{fill}" class="s-{role}" stroke-width="1" fill="none"/>'
+            )
+        at += step
+    text = (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-family="{escape(FONT, {chr(34): "&quot;"})}" font-size="{size:g}" '
+        f'fill="{fill}" class="f-{role}">{"".join(parts)}</text>'
+    )
+    return text + "".join(bars)

@@ -1,0 +1,51 @@
+"""The ways in: `svg(diagram)`, `save(diagram, path)` and what a diagram shows in a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nbkit.draw.flow import Fold
+from nbkit.draw.picture import Picture, picture
+from nbkit.draw.themes import THEMES
+from nbkit.language.diagram import Diagram
+from nbkit.language.errors import DiagramError, nearest
+
+WIDTH = 940.0
+
+
+def layout(
+    diagram: Diagram, *, theme: str = "light", depth: int | None = None, unroll: bool = False, conv: str = "collapsed", width: float = WIDTH
+) -> Picture:
+    """The picture as shapes with coordinates; `svg` is its text."""
+    if theme not in THEMES:
+        raise DiagramError(f"there is no theme {theme!r}; {nearest(theme, THEMES) or 'choose one of ' + ', '.join(THEMES)}")
+    if conv not in ("collapsed", "expanded"):
+        raise DiagramError(f"conv is 'collapsed' (one box) or 'expanded' (window, then linear map), not {conv!r}")
+    if not width > 0:
+        raise DiagramError(f"width is a positive number of pixels, not {width!r}")
+    return picture(diagram, Fold(depth, unroll, conv, diagram.style), THEMES[theme], width)
+
+
+def svg(
+    diagram: Diagram, *, theme: str = "light", depth: int | None = None, unroll: bool = False, conv: str = "collapsed", width: float = WIDTH
+) -> str:
+    """The neural circuit diagram as SVG text: deterministic, self-contained, without scripts.
+
+    theme: "light", "dark", "print", or "auto" (follows JupyterLab's theme). depth: how many levels of blocks are drawn
+    open (None: all). unroll: draw every copy of a repetition. conv: "collapsed" or "expanded". width: pixels per row.
+    """
+    return layout(diagram, theme=theme, depth=depth, unroll=unroll, conv=conv, width=width).svg()
+
+
+def save(diagram: Diagram, path: str | Path, *, theme: str = "light", depth: int | None = None, unroll: bool = False, width: float = WIDTH) -> None:
+    """Writes the picture to a file."""
+    Path(path).write_text(svg(diagram, theme=theme, depth=depth, unroll=unroll, width=width), encoding="utf-8")
+
+
+def mimebundle(diagram: Diagram) -> dict[str, str]:
+    """What a diagram shows of itself: HTML that follows JupyterLab's theme, SVG for viewers without it, and text."""
+    return {
+        "text/plain": str(diagram),
+        "text/html": f'<div style="overflow-x:auto">{svg(diagram, theme="auto")}</div>',
+        "image/svg+xml": svg(diagram),
+    }

@@ -1,0 +1,178 @@
+"""Columns → heights: one y for every lane.
+
+Each (bundle, lane) keeps one y for its whole life. Lanes that run straight through a step are united into *tracks*,
+unless that would make the order of the tracks cyclic. In every cut neighbouring lanes keep their distance (20 inside an
+array, 30 across a separator, more where plates or titles stand between them); the longest path through these
+constraints is the lowest feasible layout. Alternating median moves inside the slack then close gaps inside arrays and
+shorten bends. Linear in the number of columns, because rows are laid out one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nbkit.draw.columns import Bundle, Placed
+from nbkit.draw.flow import Region
+
+PITCH = 20.0
+APART = 30.0
+PLATE_BELOW = 9.0
+PLATE_ABOVE = 8.0
+TITLE = 17.0
+_SWEEPS = 24
+
+Lane = tuple[int, str]
+
+
+def clearance(above: Region | None, below: Region | None) -> float:
+    """Extra room between two arrays for the frames of the regions that end or begin between them."""
+    if above is below:
+        return 0.0
+    upper = above.chain() if above else ()
+    lower = below.chain() if below else ()
+    common = 0
+    while common < min(len(upper), len(lower)) and upper[common] == lower[common]:
+        common += 1
+    ends = sum(PLATE_BELOW for _ in upper[common:])
+    begins = sum(PLATE_ABOVE + (TITLE if r.kind == "plate" else 0.0) for r in lower[common:])
+    return ends + begins
+
+
+def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane, float]:
+    """y of every (bundle id, lane) in these cuts; the topmost is 0."""
+    solver = _Solver(cuts)
+    present = solver.index
+    loose: list[tuple[int, int]] = []
+    for column in columns:
+        for placed in column:
+            for a, lane, b, other in placed.links:
+                one, two = present.get((id(a), lane)), present.get((id(b), other))
+                if one is not None and two is not None and not solver.unite(one, two):
+                    loose.append((one, two))
+            for a, lane, b, other in placed.loose:
+                one, two = present.get((id(a), lane)), present.get((id(b), other))
+                if one is not None and two is not None:
+                    loose.append((one, two))
+    return solver.solve(loose)
+
+
+class _Solver:
+    def __init__(self, cuts: list[list[Bundle]]) -> None:
+        self.index: dict[Lane, int] = {}
+        self.within: set[tuple[int, int]] = set()
+        gaps: dict[tuple[int, int], float] = {}
+        for cut in cuts:
+            previous: tuple[int, Bundle] | None = None
+            for bundle in cut:
+                for lane in bundle.lanes:
+                    node = self.index.setdefault((id(bundle), lane), len(self.index))
+                    if previous is not None:
+                        last, owner = previous
+                        inside = owner is bundle
+                        distance = PITCH if inside else APART + clearance(owner.region, bundle.region)
+                        gaps[last, node] = max(gaps.get((last, node), 0.0), distance)
+                        if inside:
+                            self.within.add((last, node))
+                    previous = (node, bundle)
+        self.parent = list(range(len(self.index)))
+        self.below: list[dict[int, float]] = [{} for _ in self.parent]
+        self.above: list[dict[int, float]] = [{} for _ in self.parent]
+        for (a, b), distance in gaps.items():
+            self.below[a][b] = distance
+            self.above[b][a] = distance
+
+    def find(self, node: int) -> int:
+        while self.parent[node] != node:
+            self.parent[node] = self.parent[self.parent[node]]
+            node = self.parent[node]
+        return node
+
+    def unite(self, one: int, two: int) -> bool:
+        """Makes one track of two, unless one must lie above the other."""
+        one, two = self.find(one), self.find(two)
+        if one == two:
+            return True
+        if self.reaches(one, two) or self.reaches(two, one):
+            return False
+        for table, back in ((self.below, self.above), (self.above, self.below)):
+            for other, distance in table[two].items():
+                table[one][other] = max(table[one].get(other, 0.0), distance)
+                back[other].pop(two, None)
+                back[other][one] = max(back[other].get(one, 0.0), distance)
+            table[two] = {}
+        self.parent[two] = one
+        return True
+
+    def reaches(self, start: int, goal: int) -> bool:
+        """Whether `goal` lies somewhere below `start`."""
+        seen = {start}
+        stack = [start]
+        while stack:
+            for other in self.below[stack.pop()]:
+                if other == goal:
+                    return True
+                if other not in seen:
+                    seen.add(other)
+                    stack.append(other)
+        return False
+
+    def solve(self, loose: Iterable[tuple[int, int]]) -> dict[Lane, float]:
+        roots = [node for node in range(len(self.parent)) if self.find(node) == node]
+        order = self.sorted(roots)
+        y = dict.fromkeys(roots, 0.0)
+        for node in order:
+            y[node] = max((y[a] + d for a, d in self.above[node].items()), default=0.0)
+        pulls: dict[int, list[tuple[int, float, int]]] = {node: [] for node in roots}  # other, offset, weight
+        for a, b in self.within:
+            one, two = self.find(a), self.find(b)
+            if one != two:
+                pulls[one].append((two, -PITCH, 3))
+                pulls[two].append((one, PITCH, 3))
+        for a, b in loose:
+            one, two = self.find(a), self.find(b)
+            if one != two:
+                pulls[one].append((two, 0.0, 1))
+                pulls[two].append((one, 0.0, 1))
+        for sweep in range(_SWEEPS):
+            moved = False
+            for node in reversed(order) if sweep % 2 == 0 else order:
+                if not pulls[node]:
+                    continue
+                low = max((y[a] + d for a, d in self.above[node].items()), default=-1e9)
+                high = min((y[b] - d for b, d in self.below[node].items()), default=1e9)
+                wish = _median([(y[other] + offset, weight) for other, offset, weight in pulls[node]], y[node])
+                best = min(max(wish, low), high)
+                if abs(best - y[node]) > 1e-6:
+                    y[node], moved = best, True
+            if not moved:
+                break
+        top = min(y.values(), default=0.0)
+        return {lane: round(y[self.find(node)] - top, 2) for lane, node in self.index.items()}
+
+    def sorted(self, roots: list[int]) -> list[int]:
+        """Tracks from top to bottom (Kahn's algorithm, first come first served)."""
+        degree = {node: len(self.above[node]) for node in roots}
+        ready = [node for node in roots if degree[node] == 0]
+        order = []
+        while ready:
+            node = ready.pop(0)
+            order.append(node)
+            for other in self.below[node]:
+                degree[other] -= 1
+                if degree[other] == 0:
+                    ready.append(other)
+        return order
+
+
+def _median(wishes: list[tuple[float, int]], now: float) -> float:
+    """Weighted median; where a whole interval is best, the point of it nearest to `now`."""
+    wishes.sort()
+    half = sum(weight for _, weight in wishes) / 2
+    passed = 0.0
+    for i, (value, weight) in enumerate(wishes):
+        passed += weight
+        if passed > half:
+            return value
+        if passed == half:
+            return min(max(now, value), wishes[i + 1][0])
+    return now
