@@ -205,9 +205,9 @@ class Session:
     def recover(self) -> Self:
         """Go back to the weights and the optimizer state of the last evaluation with a sane loss.
 
-        For when training has diverged so far that a lower learning rate does not help. Sane means finite and at
-        most 100 times the first test loss. The step count goes on from where it is; the event `recover` says of
-        which step the weights are.
+        For when training has diverged so far that a lower learning rate does not help. Sane means: finite,
+        and at most 100 times the first test loss. The step count goes on; the event `recover` names the step
+        of the weights.
 
         Raises
         ------

@@ -85,22 +85,24 @@ class Stepper:
             self.evaluate()
         inputs, targets = self._batch()
         self.optimizer.zero_grad()
-        with self._own_random_numbers():
-            output = self.model(inputs)
-        if step == 0:
+        if self._draws:
+            with self._own_random_numbers():
+                output = self.model(inputs)
             self._draws = not torch.equal(self._random, self._unused)
+        else:
+            output = self.model(inputs)
         loss = self.task.loss(output, targets)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(f"the loss is {value}.")
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+        self.optimizer.step()
+        self.count = step + 1
         self._record("train/loss", step, value)
         if step % self.eval_every == 0:
             with torch.no_grad():
                 for name, metric in self.task.metrics(output, targets).items():
                     self._record(f"train/{name}", step, metric.item())
-        self.optimizer.step()
-        self.count = step + 1
         if self.count % self.eval_every == 0:
             self.evaluate()
 

@@ -1,15 +1,20 @@
-"""A session in a real ipykernel: other cells run meanwhile, and the interrupt button pauses a blocking run."""
+"""A session in a real ipykernel: other cells run meanwhile, and the interrupt button pauses `run`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.manager import start_new_kernel
 
 from tests.train.helpers import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jupyter_client.blocking import BlockingKernelClient
+    from jupyter_client.manager import KernelManager
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def test_training_in_a_kernel(kernel: tuple[KernelManager, BlockingKernelClient]
     def note(message: dict) -> None:
         content = message["content"]
         output.extend(text for key in ("text", "traceback") if (text := content.get(key)))
-        if "running now" in str(content):
+        if content.get("text") == "running now\n":
             manager.interrupt_kernel()
 
     def cell(code: str) -> str:
@@ -43,7 +48,7 @@ def test_training_in_a_kernel(kernel: tuple[KernelManager, BlockingKernelClient]
     )
     assert cell(meanwhile) == "ok: running paused\n"
     blocking = (
-        "end = session.subscribe(lambda s: s.state == 'running' and (print('running now', flush=True), end()))\n"
+        "end = session.subscribe(lambda s: s.state == 'running' and (print('running now'), end()))\n"
         "session.run()\nprint(session.state, [e.kind for e in session.events])\n"
     )
     result = cell(blocking)

@@ -1,4 +1,4 @@
-"""Subscribers: told at once, told of changes promptly, told of steps at a bounded rate, never in training's thread."""
+"""Subscribers are told at once, of changes promptly, of steps at a bounded rate, and not by training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.train.helpers import LONG, Gate, small_session, wait_until
 
 def test_first_call_comes_at_once_even_while_paused() -> None:
     session, told = small_session(), threading.Event()
-    session.subscribe(lambda s: told.set())
+    session.subscribe(lambda _: told.set())
     assert told.wait(LONG)
     session.close()
 
@@ -61,7 +61,7 @@ def test_steps_are_told_at_a_bounded_rate_and_nothing_is_missed() -> None:
     session.run(seconds=0.5)
     session.close()
     wait_until_told = threading.Event()
-    session.subscribe(lambda s: wait_until_told.set())
+    session.subscribe(lambda _: wait_until_told.set())
     assert wait_until_told.wait(LONG)
     elapsed = time.monotonic() - start
     changes = (
@@ -95,7 +95,7 @@ def test_a_slow_subscriber_holds_up_neither_training_nor_itself() -> None:
 
 def test_ending_a_subscription_ends_its_thread_and_can_be_repeated() -> None:
     session, told = small_session(), threading.Event()
-    end = session.subscribe(lambda s: told.set())
+    end = session.subscribe(lambda _: told.set())
     assert told.wait(LONG)
     (thread,) = [t for t in threading.enumerate() if t.name == "nbkit publishing test"]
     end()
@@ -103,7 +103,7 @@ def test_ending_a_subscription_ends_its_thread_and_can_be_repeated() -> None:
     thread.join(LONG)
     assert not thread.is_alive()
     told.clear()
-    session.subscribe(lambda s: told.set())  # and a new one starts a new thread
+    session.subscribe(lambda _: told.set())  # and a new one starts a new thread
     assert told.wait(LONG)
     session.close()
 
@@ -135,5 +135,6 @@ def test_refuses_a_rate_that_is_none(hz: object) -> None:
     with pytest.raises(RecipeError) as caught:
         small_session().subscribe(print, hz=hz)
     assert str(caught.value) == (
-        f"Session.subscribe: hz must be a finite number > 0, but is {hz!r}. It is the most calls a second; usual is 20."
+        f"Session.subscribe: hz must be a finite number > 0, but is {hz!r}. "
+        "It is the most calls a second; usual is 20."
     )
