@@ -17,9 +17,10 @@ from nbkit.language import ops
 from nbkit.language.axes import Array, Axis, parse_bundle, parse_spec
 
 NATURAL = "#"  # the lane of a datatype wire (an index below a bound), below the axes
+LABELLED = 46.0  # room between wires for an arrow with a label
 NOTHING = "@"  # the lane that keeps a scalar's place
 
-_POSITIONS = frozenset("xyzt")
+POSITIONS = frozenset("xyzt")
 _HEADS = frozenset("hg")
 _BATCH = frozenset({"b", "batch"})
 
@@ -35,6 +36,7 @@ class Bundle:
     death: int = 0  # the cut in which it last appears
     maker: Placed | None = None
     user: Placed | None = None
+    room: dict[str, float] = field(default_factory=dict)  # extra distance above a lane
 
     def axis(self, lane: str) -> Axis:
         return self.value.array[lane]
@@ -61,7 +63,7 @@ class Columns:
 def role(axis: Axis) -> int:
     """Position axes on top, then features, then heads, then batch."""
     name = axis.name
-    if axis.rank > 1 or name[0] in _POSITIONS:
+    if axis.rank > 1 or name[0] in POSITIONS:
         return 0
     return 2 if name in _HEADS else 3 if name in _BATCH else 1
 
@@ -111,6 +113,7 @@ class _Scheduler:
                 bundle.death = index + 1
             result.columns.append(column)
             result.cuts.append(list(self.state))
+        _align(result)
         wanted = [self.bundles[id(v)] for v in self.flow.outputs]
         if self.state != wanted and len(wanted) > 1:
             index = len(result.columns)
@@ -239,13 +242,16 @@ def out_lanes(step: Step, ins: list[Bundle]) -> list[tuple[str, ...]]:
 
 def _replaced(source: Bundle, array: Array) -> list[str]:
     """Lanes of a unary op: new axes stand where the first axis that ended (or, for a window, its own axis) was."""
-    new = [name for name in by_role(array) if name not in source.lanes and name in array]
-    gone = [lane for lane in source.lanes if lane not in array]
+    op = source.value.user.op if source.value.user is not None else None
+    remade = {t.name for t in parse_spec(op.spec).ins[0]} if isinstance(op, ops.Linear) else set()
+    lanes = [lane for lane in source.lanes if lane in array and lane not in remade]
+    new = [name for name in by_role(array) if name not in lanes and name in array]
+    gone = [lane for lane in source.lanes if lane not in lanes]
     order: list[str] = []
     for lane in source.lanes:
         if gone and lane == gone[0]:
             order.extend(new)
-        if lane in array:
+        if lane in lanes:
             order.append(lane)
     if not gone:
         order.extend(new)
@@ -278,6 +284,26 @@ def targets(step: Step) -> tuple[str, ...]:
         case ops.Embed():
             return (NATURAL,)
     return ()
+
+
+def _align(result: Columns) -> None:
+    """Moves a step that could wait to a later column where its like is drawn (Q beside K and V)."""
+    for index in range(len(result.columns) - 1, -1, -1):
+        for placed in list(result.columns[index]):
+            if len(placed.ins) != 1 or len(placed.outs) != 1 or placed.step.glyph in ("enter", "leave", "cross", "rename"):
+                continue
+            source, out = placed.ins[0], placed.outs[0]
+            latest = out.user.column if out.user is not None else len(result.columns)
+            for column in range(index + 1, latest):
+                like = [p for p in result.columns[column] if p.step.glyph == placed.step.glyph]
+                if like and any(p.step.region == placed.step.region or placed.step.glyph == "conv" for p in like):
+                    result.columns[index].remove(placed)
+                    result.columns[column].append(placed)
+                    placed.column = column
+                    source.death, out.birth = column, column + 1
+                    for cut in result.cuts[index + 1 : column + 1]:
+                        cut[cut.index(out)] = source
+                    break
 
 
 def _contiguous(step: Step, ins: list[Bundle]) -> tuple[str, ...]:
@@ -318,6 +344,11 @@ def _link(placed: Placed) -> None:
             lanes = [(bundle, lane, outs[0], lane) for lane in bundle.lanes if lane in outs[0].lanes]
             (placed.links if bundle is widest else placed.loose).extend(lanes)
     elif step.glyph == "einsum":
+        if "scale" in step.extra and len(ins) == 2:  # the arrow and its label lie between the operands
+            kept = [lane for lane in outs[0].lanes if lane not in ins[1].lanes]
+            rest = [lane for lane in outs[0].lanes if lane in ins[1].lanes]
+            if kept and rest:
+                outs[0].room[rest[0]] = LABELLED
         for i, bundle in enumerate(ins):
             lanes = [(bundle, lane, outs[0], lane) for lane in bundle.lanes if lane in outs[0].lanes and lane != NOTHING]
             (placed.links if i == len(ins) - 1 else placed.loose).extend(lanes)

@@ -216,7 +216,8 @@ def _cuboid(pen: Pen) -> None:
 def _plate(pen: Pen, letter: Label, fill: str, *, chip: str = "right") -> None:
     ports = pen.ports()
     top, bottom = pen.extent(ports)
-    x0, x1, y0, y1 = pen.x - 19, pen.x + 19, top - 12, bottom + 12
+    pad = 13 if bottom - top < 1 else 11
+    x0, x1, y0, y1 = pen.x - 19, pen.x + 19, top - pad, bottom + pad
     pen.through()
     pen.stubs(x0, x1, ports)
     c = 7.0
@@ -226,7 +227,7 @@ def _plate(pen: Pen, letter: Label, fill: str, *, chip: str = "right") -> None:
         points = [(x0, y0), (x1 - c, y0), (x1, y0 + c), (x1, y1), (x0, y1)]
     outline = "ink" if pen.canvas.theme.outline else None
     pen.canvas.polygon(points, fill=fill, stroke=outline, more=data(node=pen.placed.step.path), what="box")
-    pen.canvas.math(letter, pen.x, (y0 + y1) / 2 + 6, 19, role="letter", what="inside")
+    pen.canvas.math(letter, pen.x, (y0 + y1) / 2 + 5, 19, role="letter", what="inside")
 
 
 def _named(path: str, default: str) -> str:
@@ -272,7 +273,7 @@ def _conv(pen: Pen) -> None:
     pen.through()
     parts = [Run("★"), Run(f" {op.size}")]
     if op.stride > 1:
-        parts.append(Run(f"/{op.stride}"))
+        parts.append(Run(f" ↓{op.stride}"))
     if op.dilation > 1:
         parts.append(Run(f"·{op.dilation}"))
     label = tuple(parts)
@@ -292,7 +293,9 @@ def _scale_label(placed: Placed) -> Label:
 
 
 def _einsum_width(placed: Placed) -> float:
-    return 74.0 + (max(28.0, labels.width(_scale_label(placed), 14) + 12) if contraction(placed.step) else 0.0)
+    if not contraction(placed.step):
+        return 74.0
+    return 74.0 + labels.width(_scale_label(placed), 14) + 16 if "scale" in placed.step.extra else 122.0
 
 
 @glyph("einsum", width=_einsum_width)
@@ -320,7 +323,7 @@ def _einsum(pen: Pen) -> None:
         middle = _meeting(pen)
         start = pen.x0 + 44 + 9.0 + 6.0 * (len(cups) - 1)
         label = _scale_label(placed)
-        end = pen.x1 - 4
+        end = pen.x1 - 4 if label else start + 20
         pen.canvas.path(f"M{number(start)} {number(middle)}H{number(end - 7)}", (start, middle, end, middle), more=data(node=placed.step.path))
         pen.canvas.arrow(end, middle)
         if label:
@@ -346,6 +349,8 @@ def _cup(pen: Pen, lane: str, bundles: list[Bundle], radius: float) -> None:
             r = radius - dy
             return f"M{number(x)} {number(middle - r)}A{number(r)} {number(r)} 0 0 1 {number(x)} {number(middle + r)}"
 
+        if lower is not bundles[-1]:
+            pen.canvas.dot(pen.x0 + 1, bottom)
         box = (x, middle - radius, x + radius, middle + radius)
         pen.canvas.wire(arc, box, double=upper.axis(lane).rank > 1, attributes=data(node=pen.placed.step.path, axis=lane))
 
@@ -361,7 +366,9 @@ def _kept(pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float) 
         pen.wire(out, lane, pen.x0, start, bend, start)
         pen.wire(out, lane, bend, start, pen.x1, target)
     else:
-        pen.wire(out, lane, pen.x0, start, pen.x1, target)
+        late = pen.x0 if "scale" in pen.placed.step.extra or target < start else pen.x0 + 46
+        pen.wire(out, lane, pen.x0, start, late, start)
+        pen.wire(out, lane, late, start, pen.x1, target)
     for other in others:
         pen.wire(other, lane, pen.x0 + 6, pen.at(other, lane), bend, start)
         pen.wire(other, lane, pen.x0, pen.at(other, lane), pen.x0 + 6, pen.at(other, lane))

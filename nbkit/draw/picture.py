@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from nbkit.draw import glyphs, labels
 from nbkit.draw.canvas import LABEL, Box, Canvas, Shape, data, number
-from nbkit.draw.columns import NATURAL, NOTHING, Bundle, Columns, Placed, columns, role
+from nbkit.draw.columns import NATURAL, NOTHING, POSITIONS, Bundle, Columns, Placed, columns
 from nbkit.draw.flow import Flow, Fold, Region, flow
 from nbkit.draw.labels import Label, Run
 from nbkit.draw.themes import Theme
@@ -24,6 +24,8 @@ _FOOT = 9.0
 _GAP = 9.0
 _TURN = 34.0  # room for the arrows of a line break
 _BRACKET = 14.0
+
+Labels = dict[tuple[int, str], Label]
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class _Sheet:
         self.gaps = [self.gap(i) for i in range(len(self.cuts))]
         self.spans = self.regions()
 
-    def labels(self, cut: int) -> dict[tuple[int, str], tuple[Bundle, Label]]:
+    def labels(self, cut: int) -> Labels:
         """Label economy: inputs and outputs of the picture, and what an operation made or changed."""
-        result: dict[tuple[int, str], tuple[Bundle, Label]] = {}
+        result: Labels = {}
         edge = cut in (0, len(self.cuts) - 1)
         for bundle in self.cuts[cut]:
             source = self.origin(bundle) if bundle.birth == cut else {}
@@ -109,7 +111,7 @@ class _Sheet:
                 fresh = bundle.birth == cut and bundle.maker is not None and self.fresh(bundle, lane, source)
                 if edge or fresh:
                     known = not (cut == 0 or (fresh and not source.get(lane)))
-                    result[id(bundle), lane] = (bundle, _label(bundle, lane, known))
+                    result[id(bundle), lane] = _label(bundle, lane, known)
         return result
 
     def origin(self, bundle: Bundle) -> dict[str, Bundle]:
@@ -130,7 +132,7 @@ class _Sheet:
         return before is None or before.axis(lane) != bundle.axis(lane) or (glyph in ("linear", "conv", "cuboid") and lane in glyphs.touched(maker) and glyph != "cuboid")
 
     def gap(self, cut: int) -> float:
-        wide = max((labels.width(label, LABEL) for _, label in self.titles[cut].values()), default=0.0)
+        wide = _wide(self.titles[cut])
         if wide:
             return wide + 12
         quiet = {"enter", "leave"}
@@ -160,7 +162,7 @@ class _Sheet:
                 if at > width and last > first:
                     break
                 last += 1
-                if last < total and at > 0.55 * width:
+                if last < total and at > 0.38 * width:
                     cost = self.price(last) - 3.0 * at / width
                     if cost <= cheapest:
                         best, cheapest = last, cost
@@ -185,13 +187,15 @@ class _Sheet:
         canvas = Canvas(self.theme)
         x = [0.0 if first == 0 else _TURN]
         if first == 0:
-            x[0] = max((labels.width(_input_name(b), 19) + 8 for b in cuts[0] if b.value.label), default=0.0)
+            x[0] = max((labels.width(_input_name(b), 19) + 8 for b in cuts[0] if _shows_name(b)), default=0.0)
         edges: list[tuple[float, float]] = []
         gaps: list[tuple[float, float]] = []
         at = x[0]
+        openers = self.openers(first) if first else {}
         for i in range(first, last + 1):
-            gaps.append((at, at + self.gaps[i]))
-            at += self.gaps[i]
+            gap = self.gaps[i] if i > first or not first else _wide(openers) + 12
+            gaps.append((at, at + gap))
+            at += gap
             if i < last:
                 edges.append((at, at + self.widths[i]))
                 at += self.widths[i]
@@ -219,7 +223,7 @@ class _Sheet:
             x0, x1 = strip_of(placed)
             glyphs.draw(glyphs.Pen(placed, x0, x1, height, canvas))
         self.separators(canvas, cuts, strip, y, gaps, edges)
-        self.titles_of(canvas, first, last, y, gaps)
+        self.titles_of(canvas, first, last, y, gaps, openers)
         self.frames(canvas, first, last, y, edges, right)
         if first > 0:
             self.turns(canvas, cuts[0], y, _TURN, incoming=True)
@@ -245,19 +249,20 @@ class _Sheet:
                 attributes=data(wire=bundle.value.wire, axis="" if lane == NATURAL else lane),
             )
 
-    def titles_of(self, canvas: Canvas, first: int, last: int, y: dict[tuple[int, str], float], gaps: list[tuple[float, float]]) -> None:
+    def openers(self, cut: int) -> Labels:
+        """A new row begins with the names of all of its wires."""
+        return {(id(b), lane): _label(b, lane, False) for b in self.cuts[cut] for lane in b.lanes if lane != NOTHING}
+
+    def titles_of(
+        self, canvas: Canvas, first: int, last: int, y: dict[tuple[int, str], float], gaps: list[tuple[float, float]], openers: Labels
+    ) -> None:
         for i in range(first, last + 1):
             x0, x1 = gaps[i - first]
-            if i == first and first > 0:
-                continue  # labelled at the end of the row above
-            for bundle, label in self.titles[i].values():
-                for lane in bundle.lanes:
-                    found = self.titles[i].get((id(bundle), lane))
-                    if found is not None and found[1] is label:
-                        canvas.math(label, (x0 + x1) / 2, y[id(bundle), lane] - 5)
+            for key, label in (openers if i == first and first else self.titles[i]).items():
+                canvas.math(label, (x0 + x1) / 2, y[key] - 5)
         if first == 0:
             for bundle in self.cuts[0]:
-                if bundle.value.label:
+                if _shows_name(bundle):
                     levels = [y[id(bundle), lane] for lane in bundle.lanes]
                     canvas.math(_input_name(bundle), gaps[0][0] - 6, (min(levels) + max(levels)) / 2 + 6, 19, anchor="end", what="name")
 
@@ -279,7 +284,7 @@ class _Sheet:
             chains: dict[tuple[int, int], _Chain] = {}
             after = _successors(strip[i - 1]) if i else None
             for upper, lower in zip(cut, cut[1:], strict=False):
-                low = y[id(upper), upper.lanes[-1]] + 10 + _ends(upper.region, lower.region)
+                low = y[id(upper), upper.lanes[-1]] + 13 + _ends(upper.region, lower.region)
                 high = y[id(lower), lower.lanes[0]] - 20 - _begins(upper.region, lower.region)
                 chain = None
                 if after is not None:
@@ -343,7 +348,7 @@ class _Sheet:
         if opens:
             canvas.math((Run("λ", italic=True), Run(" = "), Run("1")), x0 - 8, bottom + 14, 14, what="count")
         if closes:
-            canvas.math((Run("×"), Run(region.count)), x1 + 12, top + 4, 14, anchor="start" if closes else "middle", what="count")
+            canvas.math((Run("×"), Run(region.count)), x1 + 4, top - 4, 14, what="count")
 
     def turns(self, canvas: Canvas, cut: list[Bundle], y: dict[tuple[int, str], float], x: float, *, incoming: bool) -> None:
         """Curved arrows where a line is broken: out to the lower right, in from the upper left."""
@@ -361,6 +366,10 @@ class _Sheet:
                     canvas.path(d, (x, level, x + 26, level + 8), stroke="faint", width=1.1, layer="wire", what="turn")
                     head = f"M{number(x + 30)} {number(level + 12)}l-10.6 -2.6 4.2 -1.6 1.6 -4.4z"
                     canvas.path(head, (x + 19, level + 4, x + 30, level + 12), fill="ink", stroke=None, what="arrow")
+
+
+def _wide(titles: Labels) -> float:
+    return max((labels.width(label, LABEL) for label in titles.values()), default=0.0)
 
 
 @dataclass
@@ -405,6 +414,10 @@ class _successors:
     def __init__(self, column: list[Placed]) -> None:
         self.last_of = {id(p.outs[-1]): id(p.ins[-1]) for p in column if p.outs and p.ins}
         self.first_of = {id(p.outs[0]): id(p.ins[0]) for p in column if p.outs and p.ins}
+        for p in column:
+            if p.step.glyph in ("enter", "leave"):
+                for a, b in zip(p.ins, p.outs, strict=True):
+                    self.last_of[id(b)] = self.first_of[id(b)] = id(a)
 
     def first(self, upper: Bundle) -> int:
         return self.last_of.get(id(upper), id(upper))
@@ -445,7 +458,12 @@ def _label(bundle: Bundle, lane: str, known: bool) -> Label:
         assert bound is not None
         return labels.expression(bound)
     axis = bundle.axis(lane)
-    return labels.axis_label(axis, position=role(axis) == 0, known=known)
+    return labels.axis_label(axis, position=axis.name[0] in POSITIONS, known=known)
+
+
+def _shows_name(bundle: Bundle) -> bool:
+    """Inputs carry their parameter names (Q, K, V), unless that only repeats the name of their first axis."""
+    return bool(bundle.value.label) and bundle.value.label != bundle.lanes[0]
 
 
 def _input_name(bundle: Bundle) -> Label:

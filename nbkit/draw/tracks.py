@@ -2,7 +2,7 @@
 
 Each (bundle, lane) keeps one y for its whole life. Lanes that run straight through a step are united into *tracks*,
 unless that would make the order of the tracks cyclic. In every cut neighbouring lanes keep their distance (20 inside an
-array, 30 across a separator, more where plates or titles stand between them); the longest path through these
+array, 33 across a separator, more where plates or titles stand between them); the longest path through these
 constraints is the lowest feasible layout. Alternating median moves inside the slack then close gaps inside arrays and
 shorten bends. Linear in the number of columns, because rows are laid out one at a time.
 """
@@ -15,13 +15,14 @@ from nbkit.draw.columns import Bundle, Placed
 from nbkit.draw.flow import Region
 
 PITCH = 20.0
-APART = 30.0
+APART = 33.0
 PLATE_BELOW = 9.0
 PLATE_ABOVE = 8.0
 TITLE = 17.0
 _SWEEPS = 24
 
 Lane = tuple[int, str]
+Pulls = dict[int, list[tuple[int, float, int]]]  # track -> (other track, wished offset from it, weight)
 
 
 def clearance(above: Region | None, below: Region | None) -> float:
@@ -59,7 +60,7 @@ def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane,
 class _Solver:
     def __init__(self, cuts: list[list[Bundle]]) -> None:
         self.index: dict[Lane, int] = {}
-        self.within: set[tuple[int, int]] = set()
+        self.within: dict[tuple[int, int], float] = {}
         gaps: dict[tuple[int, int], float] = {}
         for cut in cuts:
             previous: tuple[int, Bundle] | None = None
@@ -70,9 +71,11 @@ class _Solver:
                         last, owner = previous
                         inside = owner is bundle
                         distance = PITCH if inside else APART + clearance(owner.region, bundle.region)
+                        if inside and bundle.room.get(lane):
+                            distance = bundle.room[lane]
                         gaps[last, node] = max(gaps.get((last, node), 0.0), distance)
                         if inside:
-                            self.within.add((last, node))
+                            self.within[last, node] = distance
                     previous = (node, bundle)
         self.parent = list(range(len(self.index)))
         self.below: list[dict[int, float]] = [{} for _ in self.parent]
@@ -122,12 +125,12 @@ class _Solver:
         y = dict.fromkeys(roots, 0.0)
         for node in order:
             y[node] = max((y[a] + d for a, d in self.above[node].items()), default=0.0)
-        pulls: dict[int, list[tuple[int, float, int]]] = {node: [] for node in roots}  # other, offset, weight
-        for a, b in self.within:
+        pulls: Pulls = {node: [] for node in roots}
+        for (a, b), distance in self.within.items():
             one, two = self.find(a), self.find(b)
             if one != two:
-                pulls[one].append((two, -PITCH, 3))
-                pulls[two].append((one, PITCH, 3))
+                pulls[one].append((two, -distance, 3))
+                pulls[two].append((one, distance, 3))
         for a, b in loose:
             one, two = self.find(a), self.find(b)
             if one != two:
@@ -144,10 +147,42 @@ class _Solver:
                 best = min(max(wish, low), high)
                 if abs(best - y[node]) > 1e-6:
                     y[node], moved = best, True
-            if not moved:
+            if not moved and not self.close_gaps(y, pulls):
                 break
         top = min(y.values(), default=0.0)
         return {lane: round(y[self.find(node)] - top, 2) for lane, node in self.index.items()}
+
+    def close_gaps(self, y: dict[int, float], pulls: Pulls) -> bool:
+        """Single moves cannot bring a group of lanes down to the rest of its array: try the groups as wholes."""
+        moved = False
+        for (a, b), distance in self.within.items():
+            lower = self.find(b)
+            excess = y[lower] - y[self.find(a)] - distance
+            if excess < 1:
+                continue
+            group = self.upper_part(a)
+            if lower in group or len(group) < 2:
+                continue
+            slack = min((y[o] - y[n] - d for n in group for o, d in self.below[n].items() if o not in group), default=excess)
+            step = min(excess, slack)
+            if step < 1:
+                continue
+            outside = [(n, o, offset, w) for n in group for o, offset, w in pulls[n] if o not in group]
+            gain = sum(w * (abs(y[n] - y[o] - offset) - abs(y[n] + step - y[o] - offset)) for n, o, offset, w in outside)
+            if gain > 0:
+                for n in group:
+                    y[n] += step
+                moved = True
+        return moved
+
+    def upper_part(self, node: int) -> set[int]:
+        """The track of a lane and those of the lanes above it in its array."""
+        group = {self.find(node)}
+        up = {b: a for a, b in self.within}
+        while node in up:
+            node = up[node]
+            group.add(self.find(node))
+        return group
 
     def sorted(self, roots: list[int]) -> list[int]:
         """Tracks from top to bottom (Kahn's algorithm, first come first served)."""
