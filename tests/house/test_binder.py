@@ -19,8 +19,8 @@ def test_repo2docker_takes_every_file_of_binder() -> None:
     dockerfile = result.stdout + result.stderr
     assert result.returncode == 0, dockerfile
     assert "Building conda environment for python=3.11" in dockerfile
-    used = ("binder/requirements.txt", "./binder/postBuild", "binder/start", "--no-install-recommends graphviz")
-    for line in used:
+    files = ("binder/requirements.txt", "./binder/postBuild", "binder/start")
+    for line in (*files, "--no-install-recommends graphviz"):
         assert line in dockerfile, f"{line} is not used"
 
 
