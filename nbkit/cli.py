@@ -212,15 +212,20 @@ def doctor(as_json: bool) -> None:
 @click.argument("component", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write.  [default: stdout]")
 @click.option("--theme", type=click.Choice(["light", "dark", "print"]), default="light", show_default=True)
-@click.option("--expand/--fold", default=False, help="Draw the insides of named parts, or one box each.")
-def show(component: str | None, output: Path | None, theme: str, expand: bool) -> None:
+@click.option("--expand/--fold", default=None, help="Draw every copy of a repetition, or one box for a part.")
+def show(component: str | None, output: Path | None, theme: str, expand: bool | None) -> None:
     """Draw COMPONENT, a name or a .json file from `Diagram.json`, as SVG. Without one: list the names."""
     from nbkit.components import catalogue
 
     if component is None:
         click.echo("\n".join(sorted(catalogue())))
         return
-    picture = _diagram(component, catalogue()).svg(theme=theme, fold=not expand)
+    detail: dict[bool | None, dict[str, Any]] = {
+        None: {},
+        True: {"unroll": True, "conv": "expanded"},
+        False: {"depth": 0},
+    }
+    picture = _diagram(component, catalogue()).svg(theme=theme, **detail[expand])
     if output is None:
         click.echo(picture)
         return
