@@ -1,6 +1,7 @@
 """nbkit: compose neural architectures as neural circuit diagrams, train them live, watch their dynamics.
 
-Every public name is loaded when it is first used: `import nbkit` itself imports neither torch nor plotly nor sympy.
+Every public name is loaded when it is first used: `import nbkit` itself imports neither torch nor plotly nor
+sympy.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ __version__ = "0.1.0"
 
 _LANGUAGE = {
     "nbkit.language": (
-        "ArityError", "Array", "Axis", "BindingError", "Diagram", "DiagramError", "DiagramTypeError", "Fn", "ParseError", "parse",
+        "ArityError", "Array", "Axis", "BindingError", "Diagram", "DiagramError", "DiagramTypeError", "Fn",
+        "ParseError", "parse",
     ),
-    "nbkit.language.functions": (
-        "add", "batch_norm", "block", "concat", "diagram", "dropout", "einsum", "elementwise", "embed", "exp", "gelu", "index",
-        "linear", "mask", "maximum", "mean", "merge", "multiply", "norm", "positions", "reduce", "relu", "rename", "repeat",
-        "rms_norm", "scale", "sigmoid", "silu", "skip", "softmax", "split", "square", "tanh", "total", "transpose", "window",
+    "nbkit.language.functions": ("block", "diagram", "repeat", "skip"),
+    "nbkit.language.palette": (
+        "add", "batch_norm", "concat", "dropout", "einsum", "elementwise", "embed", "exp", "gelu", "index",
+        "linear", "mask", "maximum", "mean", "merge", "multiply", "norm", "positions", "reduce", "relu",
+        "rename", "rms_norm", "scale", "sigmoid", "silu", "softmax", "split", "square", "tanh", "total",
+        "transpose", "window",
     ),
 }  # fmt: skip
 _WHERE: dict[str, tuple[str, str]] = {
     **{name: (module, name) for module, names in _LANGUAGE.items() for name in names},
-    "slice": ("nbkit.language.functions", "slice_"),
+    "slice": ("nbkit.language.palette", "slice_"),
     "Recipe": ("nbkit.train", "Recipe"),
     "Session": ("nbkit.widgets", "Session"),
 }
@@ -39,7 +43,45 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language import Fn as Fn
     from nbkit.language import ParseError as ParseError
     from nbkit.language import parse as parse
-    from nbkit.language.functions import *  # noqa: F403
+    from nbkit.language.functions import block as block
+    from nbkit.language.functions import diagram as diagram
+    from nbkit.language.functions import repeat as repeat
+    from nbkit.language.functions import skip as skip
+    from nbkit.language.palette import add as add
+    from nbkit.language.palette import batch_norm as batch_norm
+    from nbkit.language.palette import concat as concat
+    from nbkit.language.palette import dropout as dropout
+    from nbkit.language.palette import einsum as einsum
+    from nbkit.language.palette import elementwise as elementwise
+    from nbkit.language.palette import embed as embed
+    from nbkit.language.palette import exp as exp
+    from nbkit.language.palette import gelu as gelu
+    from nbkit.language.palette import index as index
+    from nbkit.language.palette import linear as linear
+    from nbkit.language.palette import mask as mask
+    from nbkit.language.palette import maximum as maximum
+    from nbkit.language.palette import mean as mean
+    from nbkit.language.palette import merge as merge
+    from nbkit.language.palette import multiply as multiply
+    from nbkit.language.palette import norm as norm
+    from nbkit.language.palette import positions as positions
+    from nbkit.language.palette import reduce as reduce
+    from nbkit.language.palette import relu as relu
+    from nbkit.language.palette import rename as rename
+    from nbkit.language.palette import rms_norm as rms_norm
+    from nbkit.language.palette import scale as scale
+    from nbkit.language.palette import sigmoid as sigmoid
+    from nbkit.language.palette import silu as silu
+    from nbkit.language.palette import slice_ as slice  # noqa: A004, F401
+    from nbkit.language.palette import softmax as softmax
+    from nbkit.language.palette import split as split
+    from nbkit.language.palette import square as square
+    from nbkit.language.palette import tanh as tanh
+    from nbkit.language.palette import total as total
+    from nbkit.language.palette import transpose as transpose
+    from nbkit.language.palette import window as window
+    from nbkit.train import Recipe as Recipe
+    from nbkit.widgets import Session as Session
 
 
 def __getattr__(name: str) -> Any:

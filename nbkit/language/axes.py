@@ -1,9 +1,10 @@
 """Axes, arrays and the texts that stand for them: `x`, `c=64`, `x:2=32`, `R[x m=64]`, `N(97)[x]`.
 
 An axis has a name, a size and a rank (2 for an image axis: one double wire that stands for height and width).
-Axes are matched by name and size, never by position. A strided axis keeps its name and changes its size (`x` to
-`x/2`), so names in one array are distinct. An array is an ordered stack of axes over the reals, or over the naturals
-below a bound (token indices). (V. Abbott, Neural Circuit Diagrams, TMLR 2024, sections 2.1 and 2.2.)
+Axes are matched by name and size, never by position. A strided axis keeps its name and changes its size (`x`
+to `x/2`), so names in one array are distinct. An array is an ordered stack of axes over the reals, or over
+the naturals below a bound (token indices). (V. Abbott, Neural Circuit Diagrams, TMLR 2024, sections 2.1 and
+2.2.)
 """
 
 from __future__ import annotations
@@ -16,8 +17,17 @@ from functools import lru_cache
 from sympy import Expr, Integer
 
 from nbkit.language.errors import ParseError
-from nbkit.language.sizes import check_name, format_size, is_possible, parse_size, substitute, symbol
+from nbkit.language.sizes import (
+    canonical,
+    check_name,
+    format_size,
+    is_possible,
+    parse_size,
+    substitute,
+    symbol,
+)
 
+MOST_AXES = 24
 Sizes = Mapping[str, Expr] | Callable[[str], Expr]
 
 
@@ -29,10 +39,11 @@ class Axis:
     size: Expr
     rank: int = 1
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", canonical(self.size))
+
     def __str__(self) -> str:
-        rank = f":{self.rank}" if self.rank != 1 else ""
-        size = f"={format_size(self.size)}" if self.size != symbol(self.name) else ""
-        return f"{self.name}{rank}{size}"
+        return _show(self.name, self.rank, self.size)
 
     @property
     def numel(self) -> Expr:
@@ -40,25 +51,25 @@ class Axis:
         return self.size**self.rank
 
     def bind(self, sizes: Sizes) -> Axis:
+        """The axis with sizes put in for names."""
         return replace(self, size=substitute(self.size, sizes))
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """The type of a wire bundle: axes in order, over the reals (`bound` None) or the naturals below `bound`."""
+    """The type of a wire bundle: axes in order, over the reals or over the naturals below `bound`."""
 
     axes: tuple[Axis, ...]
     bound: Expr | None = None
 
     def __post_init__(self) -> None:
-        seen: set[str] = set()
-        for axis in self.axes:
-            if axis.name in seen:
-                raise ParseError(
-                    f"array [{' '.join(map(str, self.axes))}] names axis '{axis.name}' twice; "
-                    f"axes of one array need distinct names (rename one of them)"
-                )
-            seen.add(axis.name)
+        _check_distinct(self.axes)
+        if len(self.axes) > MOST_AXES:
+            raise ParseError(f"an array has at most {MOST_AXES} axes; this one has {len(self.axes)}")
+        if self.bound is not None and not is_possible(self.bound):
+            raise ParseError(
+                f"indices below {format_size(self.bound)} do not exist; the bound is a positive integer"
+            )
 
     def __str__(self) -> str:
         letter = "R" if self.bound is None else f"N({format_size(self.bound)})"
@@ -78,20 +89,24 @@ class Array:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The axes' names, in order."""
         return tuple(axis.name for axis in self.axes)
 
     @property
     def numel(self) -> Expr:
+        """Elements of the array: the product over its axes."""
         total: Expr = Integer(1)
         for axis in self.axes:
             total = total * axis.numel
         return total
 
     def without(self, names: Iterable[str]) -> tuple[Axis, ...]:
+        """The axes that are not named, in order."""
         gone = set(names)
         return tuple(axis for axis in self.axes if axis.name not in gone)
 
     def bind(self, sizes: Sizes) -> Array:
+        """The array with sizes put in for names."""
         bound = None if self.bound is None else substitute(self.bound, sizes)
         return Array(tuple(axis.bind(sizes) for axis in self.axes), bound)
 
@@ -110,13 +125,10 @@ class Token:
     size: Expr | None = None
 
     def __str__(self) -> str:
-        rank = f":{self.rank}" if self.rank is not None and self.rank != 1 else ""
-        size = (
-            f"={format_size(self.size)}" if self.size is not None and self.size != symbol(self.name) else ""
-        )
-        return f"{self.name}{rank}{size}"
+        return _show(self.name, self.rank, self.size)
 
     def axis(self) -> Axis:
+        """The axis meant: an open rank is 1, an open size is the name itself."""
         return Axis(self.name, symbol(self.name) if self.size is None else self.size, self.rank or 1)
 
 
@@ -130,6 +142,22 @@ class Spec:
     def __str__(self) -> str:
         sides = [", ".join(" ".join(map(str, bundle)) for bundle in side) for side in (self.ins, self.outs)]
         return " -> ".join(sides).strip()
+
+
+def _show(name: str, rank: int | None, size: Expr | None) -> str:
+    shown = name if rank in (None, 1) else f"{name}:{rank}"
+    return shown if size is None or size == symbol(name) else f"{shown}={format_size(size)}"
+
+
+def _check_distinct(axes: Iterable[Axis | Token]) -> None:
+    axes = tuple(axes)
+    names = [axis.name for axis in axes]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParseError(
+            f"array [{' '.join(map(str, axes[:MOST_AXES]))}] names axis '{twice}' twice; "
+            "axes of one array need distinct names (rename one of them)"
+        )
 
 
 _TOKEN = re.compile(r"([^\s:=]+)(?::([0-9]))?(?:=(\S+))?\Z")
@@ -156,12 +184,22 @@ def parse_token(text: str) -> Token:
 
 @lru_cache(maxsize=4096)
 def parse_bundle(text: str) -> tuple[Token, ...]:
-    return tuple(parse_token(part) for part in text.split())
+    """The axes of one array: `y k`, `x:2 c=64`."""
+    tokens = tuple(parse_token(part) for part in text.split())
+    _check_distinct(tokens)
+    return tokens
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names of axes, without ranks and sizes: `y x`."""
+    names = tuple(check_name(part) for part in text.split())
+    _check_distinct(Token(name) for name in names)
+    return names
 
 
 @lru_cache(maxsize=4096)
 def parse_spec(text: str) -> Spec:
-    """`y k, x k -> y x`. The right side holds one array."""
+    """`y k, x k -> y x`: arrays on both sides of the arrow, separated by commas."""
     left, arrow, right = text.partition("->")
     if not arrow or "->" in right:
         raise ParseError(f"specification {text[:80]!r} needs exactly one '->', as in \"y k, x k -> y x\"")
@@ -180,7 +218,7 @@ def parse_array(text: str) -> Array:
     """
     match = _ARRAY.match(text)
     if match is None:
-        if any(c in text for c in "[]()") and not re.fullmatch(r"[^\[\]]*", text):
+        if "[" in text or "]" in text:
             raise ParseError(f'{text[:80]!r} is not an array; write "x m=64", "R[x m=64]" or "N(97)[x]"')
         return Array(tuple(token.axis() for token in parse_bundle(text)))
     bound = match["bound"]
@@ -190,4 +228,6 @@ def parse_array(text: str) -> Array:
 
 def parse_arrays(text: str) -> tuple[Array, ...]:
     """Arrays separated by commas: `y m, x m`."""
+    if not isinstance(text, str):
+        raise ParseError(f'expected a text such as "x m=64", found {type(text).__name__}')
     return tuple(parse_array(part) for part in text.split(","))

@@ -1,30 +1,42 @@
 """The diagram: an immutable open hypergraph in SSA form with named axes. Everything else is derived from it.
 
-A wire carries one array; a node applies one op to wires and makes new ones; copying is using a wire twice, deleting is
-not using it. Nodes stand in topological order and have ids that are unique in their scope, so every node has a stable
-path (`"block.3.attention.softmax"`) by which probes, weights, folds and edits find it. Two ops are themselves
-diagrams: `Block` (a named part) and `Repeat` (n copies in a row, tied or not).
+A wire carries one array; a node applies one op to wires and makes new ones; copying is using a wire twice,
+deleting is not using it. Nodes stand in topological order and have ids that are unique in their scope, so
+every node has a stable path (`"block.3.attention.softmax"`) by which probes, weights, folds and edits find
+it. Two ops are themselves diagrams: `Block` (a named part) and `Repeat` (n copies in a row, tied or not). In
+a diagram that was expanded, ids are paths themselves (`"block.3.norm"`).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from sympy import Expr, Integer
 
-from nbkit.language.axes import Array, Sizes
-from nbkit.language.errors import BindingError, DiagramError, Mismatch, nearest
-from nbkit.language.ops import Op
-from nbkit.language.sizes import check_name, format_size, is_possible, symbol
+from nbkit.language.axes import Array
+from nbkit.language.errors import BindingError, DiagramError, Mismatch, ParseError, nearest
+from nbkit.language.ops.base import Op
+from nbkit.language.sizes import (
+    LONGEST_NAME,
+    check_name,
+    format_size,
+    is_count,
+    is_possible,
+    substitute,
+    symbol,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-Style = Mapping[str, Any]
+Style = Mapping[str, Mapping[str, Any]]
+MOST_COPIES = 10_000
+MOST_OPERATIONS = 200_000
+DEEPEST = 50
+LONGEST_LOOK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,8 @@ class Node:
 class Diagram:
     """A typed diagram. Build one with `fn.on("x m=64")`, `Diagram.from_json(text)` or `parse(listing)`.
 
-    `wires[i]` is the wire number i; `ins` and `outs` are wire numbers; `style` holds looks keyed by path and never
-    meaning (equality ignores it).
+    `wires[i]` is the wire number i; `ins` and `outs` are wire numbers; `style` holds looks keyed by path and
+    never meaning (equality ignores it).
     """
 
     name: str
@@ -60,14 +72,16 @@ class Diagram:
     nodes: tuple[Node, ...]
     style: Style = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False, hash=False)
 
-    # -- reading ------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------
 
     @property
     def inputs(self) -> tuple[Array, ...]:
+        """The types of the arrays that go in."""
         return tuple(self.wires[i].type for i in self.ins)
 
     @property
     def outputs(self) -> tuple[Array, ...]:
+        """The types of the arrays that come out."""
         return tuple(self.wires[i].type for i in self.outs)
 
     def __str__(self) -> str:
@@ -86,145 +100,169 @@ class Diagram:
             elif isinstance(node.op, Repeat):
                 yield from node.op.body.walk(f"{path}.*.")
 
+    @property
+    def operations(self) -> int:
+        """How many operations are applied, every repetition counted."""
+        total = 0
+        for node in self.nodes:
+            op = node.op
+            inside = op.body.operations if isinstance(op, Block | Repeat) else 1
+            total += inside * (op.n if isinstance(op, Repeat) else 1)
+        return total
+
     def __getitem__(self, path: str) -> Diagram:
-        """The part at a path: the body of a block or repetition, else the one node as a diagram of its own."""
-        head, _, rest = path.partition(".")
-        node = next((n for n in self.nodes if n.id == head), None)
-        if node is None:
-            known = [n.id for n in self.nodes]
-            raise DiagramError(
-                f"{self.name} has no part '{head[:60]}'; {nearest(head, known) or 'it has ' + ', '.join(known)}"
-            )
-        if isinstance(node.op, Block):
-            return node.op.body[rest] if rest else node.op.body
-        if isinstance(node.op, Repeat):
+        """The part at a path: the body of a block or repetition, else the one node as a diagram."""
+        node, rest = self._find(path)
+        op = node.op
+        if isinstance(op, Block):
+            return op.body[rest] if rest else op.body
+        if isinstance(op, Repeat):
             index, _, deeper = rest.partition(".")
-            if rest and index != "*" and not (index.isdecimal() and int(index) < node.op.n):
+            if rest and index != "*" and not (index.isdecimal() and int(index) < op.n):
                 raise DiagramError(
-                    f"{self.name}.{head} is repeated {node.op.n} times; '{index[:20]}' is none of them"
+                    f"{self.name}.{node.id} is repeated {op.n} times, so '{index[:20]}' is no copy; "
+                    f"they are called 0 to {op.n - 1}, or * for any"
                 )
-            return node.op.body[deeper] if deeper else node.op.body
+            return op.body[deeper] if deeper else op.body
         if rest:
-            raise DiagramError(f"{self.name}.{head} is a {node.op.kind} and has no parts")
+            raise DiagramError(f"{self.name}.{node.id} is one {op.kind} and has no part '{rest[:60]}'")
         used = tuple(dict.fromkeys(node.ins))
         at = {wire: i for i, wire in enumerate((*used, *node.outs))}
         return Diagram(
-            node.id,
+            node.id.rpartition(".")[2],
             tuple(self.wires[w] for w in at),
             tuple(range(len(used))),
             tuple(at[w] for w in node.outs),
             (replace(node, ins=tuple(at[w] for w in node.ins), outs=tuple(at[w] for w in node.outs)),),
         )
 
+    def _find(self, path: str) -> tuple[Node, str]:
+        """The node whose id begins the path, and the rest of the path."""
+        for node in self.nodes:
+            if path == node.id or path.startswith(f"{node.id}."):
+                return node, path[len(node.id) + 1 :]
+        known = [node.id for node in self.nodes]
+        head = path.partition(".")[0][:60]
+        hint = nearest(head, known) or f"its parts are {', '.join(known[:20]) or 'none'}"
+        raise DiagramError(f"{self.name} has no part '{head}'; {hint}")
+
     def free(self) -> tuple[str, ...]:
         """Names of the sizes that are still open, sorted."""
         found: set[str] = set()
-        for wire in self.wires:
-            found |= wire.type.free()
-        for _, node in self.walk():
-            if isinstance(node.op, Block | Repeat):
-                for wire in node.op.body.wires:
-                    found |= wire.type.free()
+        for part in self._scopes():
+            for wire in part.wires:
+                found |= wire.type.free()
+            for node in part.nodes:
+                found |= node.op.free()
         return tuple(sorted(found))
 
-    # -- sizes --------------------------------------------------------------------------------------------------
+    def _scopes(self) -> Iterator[Diagram]:
+        yield self
+        for node in self.nodes:
+            if isinstance(node.op, Block | Repeat):
+                yield from node.op.body._scopes()
+
+    # -- sizes ---------------------------------------------------------------------------------------------
 
     def at(self, **sizes: int) -> Diagram:
-        """The same diagram with sizes given: `d.at(m=64, h=8)`. `BindingError` for unknown names or impossible sizes."""
+        """The same diagram with sizes given: `d.at(m=64, h=8)`.
+
+        `BindingError` for unknown names or impossible sizes.
+        """
         known = self.free()
         for name, value in sizes.items():
             if name not in known:
-                free = (
-                    f"the diagram has free sizes {', '.join(known)}"
-                    if known
-                    else "the diagram has no free sizes"
+                free = f"has free sizes {', '.join(known)}" if known else "has no free sizes"
+                raise BindingError(
+                    f"there is no size {name} to set; the diagram {free}. {nearest(name, known)}".strip()
                 )
-                raise BindingError(f"there is no size {name} to set; {free}. {nearest(name, known)}".strip())
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_count(value) or value < 1:
                 raise BindingError(f"{name}={value!r} is not a size; sizes are positive integers")
-        return (
-            self._bind({name: Integer(value) for name, value in sizes.items()}, sizes, "") if sizes else self
-        )
+        return self._bind({name: Integer(value) for name, value in sizes.items()}, "") if sizes else self
 
-    def _bind(self, values: Mapping[str, Expr], given: Mapping[str, int], prefix: str) -> Diagram:
-        def look(name: str) -> Expr:
-            return values.get(name, symbol(name))
-
-        def checked(array: Array, path: str) -> Array:
-            bound = array.bind(values)
-            for old, new in zip(array.axes, bound.axes, strict=True):
-                if not is_possible(new.size):
-                    which = ", ".join(
-                        f"{n}={v}" for n, v in given.items() if symbol(n) in old.size.free_symbols
-                    )
-                    what = "an integer" if not new.size.is_Integer else "positive"
-                    raise BindingError(f"{format_size(old.size)} is not {what} for {which} ({path})")
-            return bound
-
-        maker = {wire: node for node in self.nodes for wire in node.outs}
+    def _bind(self, values: Mapping[str, Expr], prefix: str) -> Diagram:
+        maker = {wire: f"{node.op.kind} at {prefix}{node.id}" for node in self.nodes for wire in node.outs}
         wires = tuple(
-            replace(
-                w,
-                type=checked(
-                    w.type,
-                    f"{maker[i].op.kind} at {prefix}{maker[i].id}" if i in maker else f"input of {self.name}",
-                ),
-            )
-            for i, w in enumerate(self.wires)
+            replace(wire, type=_bound(wire.type, values, maker.get(i, f"input of {self.name}")))
+            for i, wire in enumerate(self.wires)
         )
         nodes = []
         for node in self.nodes:
             op = node.op
             if isinstance(op, Block):
-                op = Block(op.body._bind(values, given, f"{prefix}{node.id}."))
+                op = Block(op.body._bind(values, f"{prefix}{node.id}."))
             elif isinstance(op, Repeat):
-                op = replace(op, body=op.body._bind(values, given, f"{prefix}{node.id}.*."))
+                op = replace(op, body=op.body._bind(values, f"{prefix}{node.id}.*."))
             else:
-                op = op.resolve(look)
+                op = op.resolve(lambda name: values.get(name, symbol(name)))
+            try:
+                op.infer(tuple(wires[w].type for w in node.ins))
+            except Mismatch as error:
+                given = _given(
+                    values, node.op.free() | {n for w in node.ins for n in self.wires[w].type.free()}
+                )
+                raise BindingError(f"{error.fact}, for {given} ({op.kind} at {prefix}{node.id})") from None
             nodes.append(replace(node, op=op))
         return replace(self, wires=wires, nodes=tuple(nodes))
 
-    # -- rewriting that keeps the meaning -----------------------------------------------------------------------
+    # -- rewriting that keeps the meaning ------------------------------------------------------------------
 
     def styled(self, path: str, **looks: Any) -> Diagram:
         """The same diagram, `looks` recorded for the part at `path` (fold=True, title="…", fill="…")."""
+        merged = {**self.style.get(path, {}), **looks}
+        self.check_looks(path, merged)
+        return replace(self, style=MappingProxyType({**self.style, path: MappingProxyType(merged)}))
+
+    def check_looks(self, path: str, looks: Mapping[str, Any]) -> None:
+        """Looks are plain values, and texts among them are short and printable; `path` must be a part."""
         if path:
             self[path]
-        style = dict(self.style)
-        style[path] = {**style.get(path, {}), **looks}
-        return replace(self, style=MappingProxyType(style))
+        for name, value in looks.items():
+            check_name(name, "look")
+            if not isinstance(value, str | int | float | None):
+                raise ParseError(
+                    f"look '{name}' of '{path[:60]}' is a {type(value).__name__}; "
+                    "looks are texts, numbers and booleans"
+                )
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ParseError(f"look '{name}' of '{path[:60]}' is {value}; looks are finite numbers")
+            if isinstance(value, str) and not (len(value) <= LONGEST_LOOK and value.isprintable()):
+                raise ParseError(
+                    f"look '{name}' of '{path[:60]}' must be one line of at most {LONGEST_LOOK} printable "
+                    f"characters, found {value[:40]!r} ({len(value)} characters)"
+                )
 
     def expanded(self, *, blocks: bool = True, repeats: bool = True) -> Diagram:
         """One flat diagram: blocks dissolved, repetitions unrolled. Ids are the paths, with `.` kept."""
-        wires = list(self.wires)
+        wires = [self.wires[w] for w in self.ins]
         nodes: list[Node] = []
 
-        def inline(part: Diagram, at: dict[int, int], prefix: str) -> tuple[int, ...]:
+        def inline(part: Diagram, ins: tuple[int, ...], prefix: str) -> tuple[int, ...]:
+            at = dict(zip(part.ins, ins, strict=True))
             for node in part.nodes:
-                ins = tuple(at[w] for w in node.ins)
-                if isinstance(node.op, Block) and blocks:
-                    outs = enter(node.op.body, ins, f"{prefix}{node.id}.")
-                elif isinstance(node.op, Repeat) and repeats:
-                    outs = ins
-                    for i in range(node.op.n):
-                        outs = enter(node.op.body, outs, f"{prefix}{node.id}.{i}.")
+                op, path = node.op, f"{prefix}{node.id}"
+                given = tuple(at[w] for w in node.ins)
+                if isinstance(op, Block) and blocks:
+                    outs = inline(op.body, given, f"{path}.")
+                elif isinstance(op, Repeat) and repeats:
+                    outs = given
+                    for i in range(op.n):
+                        outs = inline(op.body, outs, f"{path}.{i}.")
                 else:
-                    outs = tuple(claim(part.wires[w]) for w in node.outs) if prefix else node.outs
-                    nodes.append(Node(f"{prefix}{node.id}", node.op, ins, outs))
+                    if isinstance(op, Block | Repeat):
+                        op = replace(op, body=op.body.expanded(blocks=blocks, repeats=repeats))
+                    outs = tuple(range(len(wires), len(wires) + len(node.outs)))
+                    wires.extend(part.wires[w] for w in node.outs)
+                    nodes.append(Node(path, op, given, outs))
                 at.update(zip(node.outs, outs, strict=True))
             return tuple(at[w] for w in part.outs)
 
-        def enter(body: Diagram, ins: tuple[int, ...], prefix: str) -> tuple[int, ...]:
-            return inline(body, dict(zip(body.ins, ins, strict=True)), prefix)
+        outs = inline(self, tuple(range(len(self.ins))), "")
+        flat = Diagram(self.name, tuple(wires), tuple(range(len(self.ins))), outs, tuple(nodes))
+        kept = {path: looks for path, looks in self.style.items() if path in {"", *(n.id for n in nodes)}}
+        return replace(flat, style=MappingProxyType(kept))
 
-        def claim(wire: Wire) -> int:
-            wires.append(wire)
-            return len(wires) - 1
-
-        outs = inline(self, {i: i for i in self.ins}, "")
-        return Diagram(self.name, tuple(wires), self.ins, outs, tuple(nodes), self.style)
-
-    # -- ways out: each lives in a room of its own and is loaded when it is first asked for ----------------------
+    # -- ways out: each lives in a room of its own and is loaded when it is first asked for ----------------
 
     def json(self, *, indent: int | None = None) -> str:
         """The diagram as JSON: versioned, deterministic, read back by `Diagram.from_json`."""
@@ -233,7 +271,9 @@ class Diagram:
 
     @staticmethod
     def from_json(text: str) -> Diagram:
-        """The diagram that a JSON text stands for. Nothing in the text is ever evaluated; `ParseError` if it is damaged."""
+        """The diagram that a JSON text stands for; `ParseError` if it is damaged. Nothing in it is ever
+        evaluated.
+        """
         diagram: Diagram = _room("nbkit.language.json", "from_json")(text)
         return diagram
 
@@ -263,6 +303,27 @@ class Diagram:
         bundle: dict[str, str] = _room("nbkit.draw", "mimebundle")(self)
         return bundle
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Diagram:
+        return self  # immutable; a module that keeps its diagram can be copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Diagram.from_json, (self.json(),)  # to other processes the checked text is sent
+
+
+def _bound(array: Array, values: Mapping[str, Expr], place: str) -> Array:
+    """The array with sizes put in, each a possible size."""
+    for old in (*(axis.size for axis in array), *(() if array.bound is None else (array.bound,))):
+        new = substitute(old, values)
+        if not is_possible(new):
+            what = "positive" if new.is_integer else "an integer"
+            given = _given(values, {str(s) for s in old.free_symbols})
+            raise BindingError(f"{format_size(old)} is not {what} for {given} ({place})")
+    return array.bind(values)
+
+
+def _given(values: Mapping[str, Expr], names: set[str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items() if name in names)
+
 
 def _room(module: str, name: str) -> Any:
     """A function of a room further down the house: by name, so that the language depends on none of them."""
@@ -277,7 +338,12 @@ class Block(Op):
     arity: ClassVar[int | None] = None
     body: Diagram = field(default_factory=lambda: Diagram("empty", (), (), (), ()))
 
+    def takes(self) -> int:
+        """As many arrays as its body."""
+        return len(self.body.ins)
+
     def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The types that its body gives."""
         _check_body(self.body, ins)
         return self.body.outputs
 
@@ -295,7 +361,12 @@ class Repeat(Op):
     n: int = 1
     tied: bool = False
 
+    def takes(self) -> int:
+        """As many arrays as its body."""
+        return len(self.body.ins)
+
     def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The types that went in: each copy feeds the next."""
         _check_body(self.body, ins)
         if self.body.inputs != self.body.outputs:
             became = " became ".join(
@@ -323,5 +394,5 @@ def free_name(wanted: str, taken: Mapping[str, object] | set[str]) -> str:
     name, number = check_name(wanted, "node"), 1
     while name in taken:
         number += 1
-        name = f"{wanted}_{number}"
+        name = f"{wanted[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
     return name

@@ -16,9 +16,9 @@ import json
 import re
 from typing import Any
 
-from nbkit.language.diagram import Block, Diagram, Repeat
+from nbkit.language.diagram import DEEPEST, Block, Diagram, Repeat
 from nbkit.language.errors import ParseError
-from nbkit.language.json import LARGEST_TEXT, VERSION, from_json
+from nbkit.language.json import LARGEST_TEXT, read
 
 _WIRE = re.compile(r"w(\d{1,7})(?:_(\w+))?\Z")
 
@@ -46,7 +46,8 @@ def _lines(diagram: Diagram, indent: str) -> list[str]:
             what = f"{node.op.kind}({', '.join(f'{k}={_quote(v)}' for k, v in node.op.arguments().items())})"
         types = ", ".join(str(diagram.wires[w].type) for w in node.outs)
         outs = ", ".join(name(w) for w in node.outs)
-        call = f"{node.id}({', '.join((what, *(name(w) for w in node.ins)))})"
+        identity = f'"{node.id}"' if "." in node.id else node.id  # paths, in an expanded diagram
+        call = f"{identity}({', '.join((what, *(name(w) for w in node.ins)))})"
         lines.append(
             f'{inner}{outs}: "{types}" = {call}'
             if len(node.outs) == 1
@@ -62,6 +63,8 @@ def _quote(value: Any) -> str:
 
 def parse(text: str) -> Diagram:
     """The diagram of a listing; `ParseError` with the line of anything that does not belong."""
+    if not isinstance(text, str):
+        raise ParseError(f"expected the text of a listing, found {type(text).__name__}")
     if len(text) > LARGEST_TEXT:
         raise ParseError(f"the text has {len(text)} characters; a listing of at most {LARGEST_TEXT} is read")
     try:
@@ -70,12 +73,12 @@ def parse(text: str) -> Diagram:
         raise ParseError(f"this is not a listing: {error}") from None
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
         raise ParseError('a listing is one diagram: def name(w0: "R[x m]"): …')
-    return from_json(json.dumps({"nbkit": VERSION, **_read(tree.body[0], 0)}))
+    return read(_read(tree.body[0], 0))
 
 
 def _read(function: ast.FunctionDef, depth: int) -> dict[str, Any]:
-    if depth > 50:
-        raise ParseError("blocks are nested more than 50 deep")
+    if depth > DEEPEST:
+        raise ParseError(f"blocks are nested more than {DEEPEST} deep")
     types: dict[int, str] = {}
     names: dict[str, str] = {}
 
@@ -134,9 +137,11 @@ def _read(function: ast.FunctionDef, depth: int) -> dict[str, Any]:
 
 
 def _node(call: ast.Call, outs: list[int], blocks: dict[str, dict[str, Any]], wire: Any) -> list[Any]:
-    if not (isinstance(call.func, ast.Name) and call.args and not call.keywords):
-        raise _bad(call, "expected id(op(…), wires)")
-    what, *ins = call.args
+    match call.func:
+        case ast.Name(id=identity) | ast.Constant(value=str(identity)) if call.args and not call.keywords:
+            what, *ins = call.args
+        case _:
+            raise _bad(call, "expected id(op(…), wires)")
     match what:
         case ast.Name(id=name) if name in blocks:
             kind, arguments = "block", {"body": blocks[name]}
@@ -148,7 +153,7 @@ def _node(call: ast.Call, outs: list[int], blocks: dict[str, dict[str, Any]], wi
             arguments = _settings(keywords)
         case _:
             raise _bad(what, 'expected an operation such as softmax(axes="x"), or a block defined above')
-    return [call.func.id, kind, arguments, [wire(w) for w in ins], outs]
+    return [identity, kind, arguments, [wire(w) for w in ins], outs]
 
 
 def _settings(keywords: list[ast.keyword]) -> dict[str, Any]:

@@ -1,44 +1,56 @@
-"""Relations between indices, as masks use them: `"x <= y"`, `"x == y"`, `"y - x < 4"`, `"x <= y and y - x < 4"`.
+"""Relations between indices, as masks use them: `"x <= y"`, `"x == y"`, `"x <= y and y - x < 4"`.
 
-A relation is parsed by Python's `ast` into comparisons of linear index expressions (names, integers, + - *, abs)
-and nothing else; it is never evaluated as Python.
+A relation is parsed by Python's `ast` into comparisons of index expressions (names, integers, + - *, abs) and
+nothing else; it is never evaluated as Python.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from nbkit.language.errors import ParseError
 from nbkit.language.sizes import check_name
 
-_COMPARE = {
-    ast.LtE: lambda a, b: a <= b,
-    ast.Lt: lambda a, b: a < b,
-    ast.GtE: lambda a, b: a >= b,
-    ast.Gt: lambda a, b: a > b,
-    ast.Eq: lambda a, b: a == b,
-    ast.NotEq: lambda a, b: a != b,
+LONGEST_RELATION = 200
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.LtE: operator.le,
+    ast.Lt: operator.lt,
+    ast.GtE: operator.ge,
+    ast.Gt: operator.gt,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
 }
-_COMBINE = {ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b}
+_COMBINE: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
 
 
 @lru_cache(maxsize=1024)
-def parse_relation(text: str) -> ast.expr:
-    """The checked syntax tree of a relation, or `ParseError`."""
+def parse_relation(text: str) -> tuple[ast.Compare, ...]:
+    """The checked comparisons of a relation, all of which must hold, or `ParseError`."""
+    if len(text) > LONGEST_RELATION:
+        raise _refused(text)
     try:
-        tree = ast.parse(text.strip(), mode="eval").body if len(text) <= 200 else ast.Constant(0)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        tree = ast.Constant(0)
-    comparisons = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
-    for part in comparisons:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all that the parser can raise
+        raise _refused(text) from None
+    parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+    comparisons = []
+    for part in parts:
         if not (isinstance(part, ast.Compare) and all(type(op) in _COMPARE for op in part.ops)):
             raise _refused(text)
         for side in (part.left, *part.comparators):
             _check(side, text)
-    return tree
+        comparisons.append(part)
+    if not _names(comparisons):
+        raise _refused(text)
+    return tuple(comparisons)
 
 
 def _check(node: ast.expr, text: str) -> None:
@@ -49,7 +61,7 @@ def _check(node: ast.expr, text: str) -> None:
             pass
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             _check(operand, text)
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _COMBINE:
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _COMBINE:
             _check(left, text)
             _check(right, text)
         case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
@@ -65,6 +77,11 @@ def _refused(text: str) -> ParseError:
     )
 
 
+def _names(comparisons: list[ast.Compare] | tuple[ast.Compare, ...]) -> tuple[str, ...]:
+    nodes = (node for part in comparisons for node in ast.walk(part))
+    return tuple(sorted({node.id for node in nodes if isinstance(node, ast.Name)} - {"abs"}))
+
+
 @lru_cache(maxsize=1024)
 def names(text: str) -> tuple[str, ...]:
     """The axes that a relation speaks of, sorted.
@@ -72,12 +89,15 @@ def names(text: str) -> tuple[str, ...]:
     >>> names("x <= y")
     ('x', 'y')
     """
-    found = {node.id for node in ast.walk(parse_relation(text)) if isinstance(node, ast.Name)} - {"abs"}
-    return tuple(sorted(found))
+    return _names(parse_relation(text))
 
 
 def holds(text: str, indices: Mapping[str, Any]) -> Any:
-    """Where the relation holds; `indices` maps each axis to an integer, or to an array that broadcasts."""
+    """Where the relation holds; `indices` maps each axis to an integer, or to an array that broadcasts.
+
+    >>> holds("x <= y and y - x < 2", {"x": 1, "y": 2})
+    True
+    """
 
     def value(node: ast.expr) -> Any:
         match node:
@@ -87,20 +107,18 @@ def holds(text: str, indices: Mapping[str, Any]) -> Any:
                 return number
             case ast.UnaryOp(operand=operand):
                 return -value(operand)
-            case ast.BinOp(left=left, op=operator, right=right):
-                return _COMBINE[type(operator)](value(left), value(right))
+            case ast.BinOp(left=left, op=op, right=right):
+                return _COMBINE[type(op)](value(left), value(right))
             case ast.Call(args=[argument]):
                 return abs(value(argument))
         raise _refused(text)
 
-    tree = parse_relation(text)
-    result: Any = None
-    for part in tree.values if isinstance(tree, ast.BoolOp) else [tree]:
-        assert isinstance(part, ast.Compare)
+    result: Any = True
+    for part in parse_relation(text):
         left = value(part.left)
-        for operator, right_node in zip(part.ops, part.comparators, strict=True):
-            right = value(right_node)
-            outcome = _COMPARE[type(operator)](left, right)
-            result = outcome if result is None else result & outcome
+        for op, comparator in zip(part.ops, part.comparators, strict=True):
+            right = value(comparator)
+            outcome = _COMPARE[type(op)](left, right)
+            result = outcome if result is True else result & outcome
             left = right
     return result

@@ -1,14 +1,17 @@
-"""Axis sizes: positive integer expressions in named sizes (`64`, `x/2`, `4*m`, `floor((x+1)/2)`), held by sympy.
+"""Axis sizes: positive integer expressions in named sizes (`64`, `x/2`, `4*m`, `floor((x+1)/2)`), held by
+sympy.
 
-sympy simplifies, compares and substitutes; text becomes an expression through a small grammar of our own, because
-`sympy.sympify` evaluates its argument as Python and must never see a text from a file, a widget or a stranger.
-The grammar is Python's own expression syntax restricted to integers, names, `+ - * / // **`, parentheses and the
-functions floor, ceiling and sqrt; `format_size` prints text that parses back to the same expression.
+sympy simplifies, compares and substitutes; text becomes an expression through a small grammar of our own,
+because `sympy.sympify` evaluates its argument as Python and must never see a text from a file, a widget or a
+stranger. The grammar is Python's own expression syntax restricted to integers, names, `+ - * / // **`,
+parentheses and the functions floor, ceiling and sqrt; `format_size` prints text that parses back to the same
+expression. Texts, exponents and numbers are bounded, so that no text takes long to read.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -21,13 +24,15 @@ from nbkit.language.errors import ParseError
 NAME = re.compile(r"[A-Za-zα-ωΑ-Ω][A-Za-z0-9_α-ωΑ-Ω]*\Z")
 LONGEST_NAME = 40
 LONGEST_SIZE = 200
-_LARGEST_INTEGER = 10**12
 _LARGEST_EXPONENT = 16
+_MOST_BITS = 256
+_MOST_TERMS = 64
 _FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
     "floor": sympy.floor,
     "ceiling": sympy.ceiling,
     "sqrt": sympy.sqrt,
 }
+_RESERVED = {*_FUNCTIONS, "abs"}  # they would read as functions in sizes and relations
 _BINARY: dict[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -38,13 +43,28 @@ _BINARY: dict[type[ast.operator], Callable[[Expr, Expr], Expr]] = {
 
 
 def check_name(name: object, what: str = "axis") -> str:
-    """The name itself if it is one (a letter, then letters, digits, `_`; at most 40), else `ParseError`."""
-    if isinstance(name, str) and len(name) <= LONGEST_NAME and NAME.match(name):
-        return name
-    shown = repr(name)[:60]
-    raise ParseError(
-        f"{what} name {shown} is not a name: use a letter, then letters, digits or _ (at most {LONGEST_NAME})"
-    )
+    """The name itself if it is one (a letter, then letters, digits, `_`; at most 40), else `ParseError`.
+
+    Names appear in listings and in generated code, so Python's keywords are refused; axes and sizes cannot be
+    called floor, ceiling, sqrt or abs either.
+
+    >>> check_name("heads")
+    'heads'
+    """
+    if not (isinstance(name, str) and len(name) <= LONGEST_NAME and NAME.match(name)):
+        raise ParseError(
+            f"{what} name {repr(name)[:60]} is not a name: use a letter, then letters, digits or _ "
+            f"(at most {LONGEST_NAME})"
+        )
+    if keyword.iskeyword(name) or (what in ("axis", "size") and name in _RESERVED):
+        kind = "a Python keyword" if keyword.iskeyword(name) else "a function of the size language"
+        raise ParseError(f"{what} name '{name}' is {kind}; choose another name, for example '{name}_'")
+    return name
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is an integer, and not True or False, which Python counts among them."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @lru_cache(maxsize=4096)
@@ -66,34 +86,50 @@ def parse_size(text: str) -> Expr:
         )
     try:
         tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # all that the parser can raise
         raise _refused(text, "it is not an arithmetic expression") from None
-    expression = _evaluate(tree.body, text)
-    if expression.has(sympy.zoo, sympy.nan, sympy.oo):
-        raise _refused(text, "it divides by zero")
-    return expression
+    return canonical(_evaluate(tree.body, text))
 
 
 def _evaluate(node: ast.expr, text: str) -> Expr:
     match node:
-        case ast.Constant(value=int() as value) if (
-            not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
-        ):
-            return Integer(value)
+        case ast.Constant(value=int() as value) if not isinstance(value, bool):
+            return _bounded(Integer(value), text)
         case ast.Name(id=name):
             return symbol(name)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand, text)
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            exponent = _evaluate(right, text)
-            if not (isinstance(exponent, Rational) and abs(exponent) <= _LARGEST_EXPONENT):
-                raise _refused(text, f"an exponent must be a number of at most {_LARGEST_EXPONENT}")
-            return _evaluate(left, text) ** exponent
+            return _bounded(_power(_evaluate(left, text), _evaluate(right, text), text), text)
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _BINARY:
-            return _BINARY[type(operator)](_evaluate(left, text), _evaluate(right, text))
+            return _bounded(_BINARY[type(operator)](_evaluate(left, text), _evaluate(right, text)), text)
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](_evaluate(argument, text))
+            return _bounded(_FUNCTIONS[name](_evaluate(argument, text)), text)
     raise _refused(text, f"{ast.unparse(node)[:60]!r} is not part of it")
+
+
+def _power(base: Expr, exponent: Expr, text: str) -> Expr:
+    if not (isinstance(exponent, Rational) and abs(exponent) <= _LARGEST_EXPONENT and exponent.q <= 16):
+        raise _refused(text, f"an exponent must be a number of at most {_LARGEST_EXPONENT}")
+    if _bits(base) * abs(exponent) > _MOST_BITS:
+        raise _refused(text, "its numbers grow too large")
+    return base**exponent
+
+
+def _bits(expression: Expr) -> int:
+    """Length of the longest number in an expression."""
+    numbers = expression.atoms(Rational)
+    return max((max(abs(n.p).bit_length(), n.q.bit_length()) for n in numbers), default=1)
+
+
+def _bounded(expression: Expr, text: str) -> Expr:
+    if expression.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
+        raise _refused(text, "it divides by zero")
+    if expression.has(sympy.I):
+        raise _refused(text, "it is not a real number")
+    if _bits(expression) > _MOST_BITS:
+        raise _refused(text, "its numbers grow too large")
+    return expression
 
 
 def _refused(text: str, why: str) -> ParseError:
@@ -101,6 +137,35 @@ def _refused(text: str, why: str) -> ParseError:
         f"size {text[:60]!r} is refused: {why}. A size is made of integers, names, + - * / // **, "
         "parentheses, floor, ceiling and sqrt; nothing else is ever evaluated"
     )
+
+
+@lru_cache(maxsize=4096)
+def canonical(size: Expr) -> Expr:
+    """The one form in which equal sizes are equal: products multiplied out, common factors cancelled.
+
+    >>> x, h = symbol("x"), symbol("h")
+    >>> canonical(2 * h * (x + 1)) == canonical((2 * x + 2) * h)
+    True
+    """
+    if size.is_Atom or _terms(size) > _MOST_TERMS:
+        return size
+    divides_by_sum = any(power.exp.is_negative and power.base.is_Add for power in size.atoms(sympy.Pow))
+    return sympy.expand(sympy.cancel(size) if size.is_Mul and divides_by_sum else size)
+
+
+def _terms(size: Expr) -> int:
+    """A bound on the number of terms after multiplying out."""
+    match size:
+        case sympy.Add():
+            return sum(_terms(part) for part in size.args)
+        case sympy.Mul():
+            product = 1
+            for part in size.args:
+                product *= _terms(part)
+            return product
+        case sympy.Pow():
+            return int(_terms(size.base) ** min(max(abs(size.exp), 1), 64)) if size.exp.is_Rational else 1
+    return max((_terms(part) for part in size.args), default=1)
 
 
 @lru_cache(maxsize=4096)
@@ -114,9 +179,11 @@ def substitute(size: Expr, values: Mapping[str, Expr] | Callable[[str], Expr]) -
     if not size.free_symbols:
         return size
     look = values if callable(values) else (lambda name: values.get(name, symbol(name)))
-    return size.xreplace({s: look(s.name) for s in size.free_symbols if isinstance(s, Symbol)})
+    return canonical(size.xreplace({s: look(s.name) for s in size.free_symbols if isinstance(s, Symbol)}))
 
 
+@lru_cache(maxsize=4096)
 def is_possible(size: Expr) -> bool:
-    """False for a size that is certainly no positive integer (0, -1, 15/2); True where that is still open."""
-    return not (size.is_number and not (size.is_Integer and size > 0))
+    """False for a size that is certainly no positive integer (0, -x, 15/2); True where that is still open."""
+    unknown = size.is_positive is not False and size.is_integer is not False
+    return unknown and not (size.is_number and not size.is_Integer)
