@@ -13,40 +13,17 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from nbkit.train.errors import Failure, NonFiniteLossError, SessionClosedError, SessionError
-from nbkit.train.stepper import KEPT_PARAMETERS, Stepper
+from nbkit.train.events import Event, Run, State
+from nbkit.train.stepper import KEPT_PARAMETERS, Stepper, use_threads
 from nbkit.train.until import Metrics
 
-State = Literal["paused", "running", "failed", "finished", "closed"]
+LONGEST = 3600.0  # seconds; a longer wait than some platforms can express is cut into such pieces
 POLL = 0.1  # seconds; waits are cut into such pieces so that an interrupt is noticed on every platform
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened: `kind` at `step`, at `time` (seconds since 1970), with details."""
-
-    step: int
-    kind: str
-    detail: Mapping[str, Any]
-    time: float
-
-
-@dataclass(eq=False)
-class Run:
-    """A caller's request to train until something is the case; `error` is what the condition raised."""
-
-    until: Callable[[Metrics], object] | None
-    target: float
-    deadline: float
-    error: BaseException | None = None
-    active: bool = field(default=True)
 
 
 class Engine:
@@ -249,6 +226,8 @@ class Engine:
     def _settle(self) -> bool:
         """Between two steps: carry out what was asked for; says whether to make another step."""
         self._apply()
+        if self._run is not None and time.monotonic() >= self._run.deadline:
+            self._halt()
         limit = self.knobs["max_steps"]
         before = self.state
         if self._closing:
@@ -271,7 +250,7 @@ class Engine:
     # ---- the thread
 
     def _work(self) -> None:
-        _use_threads(self.stepper.threads())
+        use_threads(self.stepper.threads())
         while self._wait_for_turn():
             try:
                 self.stepper.step()
@@ -299,26 +278,25 @@ class Engine:
             return True
 
     def _delay(self) -> float:
-        """Seconds to wait before the next step, for the sake of `speed`."""
+        """Seconds to wait, for the sake of `speed`, before the next step or before looking again."""
         speed: float | None = self.knobs["speed"]
         if speed is None:
             return 0.0
         period, now = 1 / speed, time.monotonic()
         if now < self._due:
-            return min(self._due - now, period)
+            deadline = math.inf if self._run is None else self._run.deadline
+            return min(self._due - now, period, max(deadline - now, 0.001), LONGEST)
         self._due = period + (self._due if now - self._due < period else now)  # no hurry after a long step
         return 0.0
 
     def _judge(self) -> None:
         """After a step: has the run under way got what it wanted?"""
         run = self._run
-        if run is None:
+        if run is None or run.until is None:
             return
         error: BaseException | None = None
         try:
-            over = time.monotonic() >= run.deadline or (
-                run.until is not None and bool(run.until(Metrics(self.stepper.latest)))
-            )
+            over = bool(run.until(Metrics(self.stepper.latest)))
         except BaseException as caught:  # noqa: BLE001  the condition is the caller's; run() raises it there
             error, over = caught, True
         if over:
@@ -354,17 +332,6 @@ class Engine:
 
 def _nothing() -> None:
     return None
-
-
-def _use_threads(count: int) -> None:
-    """Give this thread `count` threads for a torch operation, and leave what new threads get as it was."""
-    usual = torch.get_num_threads()
-    if count == usual:
-        return
-    torch.set_num_threads(count)
-    helper = threading.Thread(target=torch.set_num_threads, args=(usual,))
-    helper.start()
-    helper.join()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

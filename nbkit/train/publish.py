@@ -14,7 +14,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,23 +43,23 @@ class Publisher:
         self._engine = session._engine
         self._subscribers: tuple[_Subscriber, ...] = ()
         self._lock = threading.RLock()
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe in a finalizer at any point
         self._running = False
-        weakref.finalize(self, self._wake.set).atexit = False
+        weakref.finalize(self, self._wake.put, None).atexit = False
 
     def subscribe(self, callback: Callable[[Session], object], hz: float) -> Callable[[], None]:
         """Call `callback(session)` now and when something is new, at most `hz` times a second for steps."""
         subscriber = _Subscriber(callback, 1 / hz)
         with self._lock:
             self._subscribers = (*self._subscribers, subscriber)
-            self._engine.changed = self._wake.set
+            self._engine.changed = partial(self._wake.put, None)
             if not self._running:
                 self._running = True
                 name = f"nbkit publishing {self._engine.name}"
                 threading.Thread(
                     target=_work, args=(weakref.ref(self), self._wake), name=name, daemon=True
                 ).start()
-            self._wake.set()
+            self._wake.put(None)
         myself = weakref.ref(self)
         return lambda: _unsubscribe(myself, subscriber)
 
@@ -64,7 +67,7 @@ class Publisher:
         """End a subscription."""
         with self._lock:
             self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
-            self._wake.set()
+            self._wake.put(None)
 
     def publish(self) -> float | None:
         """Call the subscribers whose turn it is; gives seconds until the next turn, None to be woken."""
@@ -105,9 +108,8 @@ def _unsubscribe(reference: weakref.ref[Publisher], subscriber: _Subscriber) -> 
         publisher.remove(subscriber)
 
 
-def _work(reference: weakref.ref[Publisher], wake: threading.Event) -> None:
+def _work(reference: weakref.ref[Publisher], wake: SimpleQueue[None]) -> None:
     while True:
-        wake.clear()
         publisher = reference()
         if publisher is None:
             return
@@ -115,4 +117,7 @@ def _work(reference: weakref.ref[Publisher], wake: threading.Event) -> None:
         if publisher.over():
             return
         del publisher
-        wake.wait(delay)
+        with suppress(Empty):
+            wake.get(timeout=delay)
+            while True:  # one look is enough for all that happened until now
+                wake.get_nowait()

@@ -125,7 +125,7 @@ def check_knobs(knobs: Mapping[str, Any], known: Mapping[str, Any], optimizer: s
 
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[Tensor]) -> Optimizer:
-    """The torch optimizer of a recipe, with the fused kernel, which takes a third of the time for small models."""
+    """The torch optimizer of a recipe, fused: for small models that takes a third of the time."""
     import torch
 
     weights = list(parameters)

@@ -1,10 +1,14 @@
-"""Recipes that are known to work, with where they come from and what they did here.
+"""Recipes that make a model grok, with where they come from and what they did here.
 
-Grokking: training accuracy reaches 1 early, test accuracy stays at chance and rises to 1 long after. Power et
-al. 2022, "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets" (arXiv 2201.02177),
-train a two-layer transformer of width 128 in mini-batches of 512 with AdamW at lr 1e-3 and weight decay 1,
-and need 10⁴ to 10⁵ steps (section 3, appendix A.1.2). Full batches, one layer and a higher learning rate
-bring that down to hundreds.
+Grokking: training accuracy reaches 1 early, test accuracy stays low and reaches 1 long after. Power et al.
+2022, "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets" (arXiv 2201.02177), train a
+transformer of two layers, width 128 and four heads in mini-batches of 512 with AdamW, lr 1e-3, weight decay
+1, betas (0.9, 0.98), for 10⁵ steps (appendix A.1.2). One layer, full batches and a larger learning rate need
+some hundreds of steps. The weight decay decides: without it, test accuracy stays where it is when training
+accuracy is 1.
+
+Figures: steps until test accuracy > 0.99 with seeds 0, 1, 2, evaluated every 10 steps, and CPU seconds on one
+thread of a 2-core machine; `python -m tests.bench.session grok` measures them anew.
 """
 
 from __future__ import annotations
@@ -13,10 +17,25 @@ from nbkit.train.recipe import Recipe
 
 
 def grokking_mlp() -> Recipe:
-    """An MLP learns x + y mod 97 from half the table."""
+    """A one-layer MLP learns `modular_arithmetic(fraction=0.5, equals=False)`, p = 97.
+
+    Model, all with torch's own initialisation: one embedding 97 → 64 for both tokens, merged to 128, linear →
+    256 with bias, ReLU, linear → 97 with bias.
+
+    FIGURES_MLP
+    """
     return Recipe(optimizer="adamw", lr=2e-2, weight_decay=1.0, betas=(0.9, 0.98), eval_every=10)
 
 
 def grokking_transformer() -> Recipe:
-    """A one-layer transformer learns x + y mod 97 from 40 % of the table."""
+    """A one-layer transformer learns `modular_arithmetic(fraction=0.4)`, p = 97.
+
+    Model, as in Nanda et al. 2023, "Progress measures for grokking via mechanistic interpretability"
+    (arXiv 2301.05217), section 3, but with layer norms: embedding 98 → 64 plus learned positions 3 × 64, both
+    N(0, 1/64); then, with torch's own initialisation, a pre-norm block of four heads of 16 and an MLP 64 →
+    256 → 64 with ReLU, all biases, no mask, no dropout; a last layer norm; linear 64 → 97, not tied; read at
+    the last position.
+
+    FIGURES_TRANSFORMER
+    """
     return Recipe(optimizer="adamw", lr=5e-3, weight_decay=1.0, betas=(0.9, 0.98), eval_every=10)

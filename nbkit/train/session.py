@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 from torch import nn
 from torch.random import fork_rng
 
-from nbkit.train.engine import Engine, Event, Run, State
+from nbkit.train.engine import Engine
 from nbkit.train.errors import Failure, SessionError, TrainingFailedError
+from nbkit.train.events import Event, Run, State
 from nbkit.train.history import History
 from nbkit.train.publish import Publisher
 from nbkit.train.recipe import Recipe, check, check_knobs

@@ -8,6 +8,7 @@ updates, and then, when an evaluation is due, runs the test set on the new weigh
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -212,3 +213,14 @@ class Stepper:
         finally:
             self._random = torch.get_rng_state()
             torch.set_rng_state(borrowed)
+
+
+def use_threads(count: int) -> None:
+    """Give this thread `count` threads for a torch operation, and leave what new threads get as it was."""
+    usual = torch.get_num_threads()
+    if count == usual:
+        return
+    torch.set_num_threads(count)
+    helper = threading.Thread(target=torch.set_num_threads, args=(usual,))
+    helper.start()
+    helper.join()

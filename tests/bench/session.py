@@ -1,9 +1,9 @@
-"""What a session costs beside a bare loop, and how fast the recipes grok; one JSON line per tool or variant.
+"""What a session costs beside a bare loop, and how fast the recipes grok; a JSON line per tool or variant.
 
 python -m tests.bench.session overhead [--rounds 9]    steps/s of a bare loop, of a session, of one with a view
 python -m tests.bench.session publisher                CPU time of the training thread with and without a view
 python -m tests.bench.session pause                    how long pause() takes while training
-python -m tests.bench.session threads                  one torch thread against two, idle and beside a busy process
+python -m tests.bench.session threads                  one torch thread against two, alone and beside a busy process
 python -m tests.bench.session grok [--seeds 3]         the grokking recipes in plain torch modules, to > 99 %
 
 Paired and alternating; a ratio is the median over rounds. CPU time is that of the thread that trains.
@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -89,7 +90,7 @@ def cases() -> Iterator[tuple[str, Callable[[], nn.Module], Task, int]]:
 
 
 def bare(model: nn.Module, task: Task, steps: int, every: int, fused: bool = False) -> tuple[float, float]:
-    """The loop that everybody writes: loss every step, metrics every `every` steps. Wall and CPU ms a step."""
+    """The loop that everybody writes: loss every step, metrics now and then. Wall and CPU ms a step."""
     (x, y), (x_test, y_test) = task.train, task.test
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, fused=fused)
     losses, measured = [], []
@@ -228,9 +229,15 @@ def _spin() -> None:
 
 def grok(seeds: int) -> None:
     task_mlp, task_tf = modular_arithmetic(fraction=0.5, equals=False), modular_arithmetic(fraction=0.4)
+    slower, without = (
+        replace(recipes.grokking_mlp(), lr=1e-2),
+        replace(recipes.grokking_mlp(), weight_decay=0.0),
+    )
     variants: list[tuple[str, Callable[[], nn.Module], Task, Recipe]] = [
         ("MLP, ReLU", lambda: Mlp(97), task_mlp, recipes.grokking_mlp()),
         ("MLP, square", lambda: Mlp(97, square=True), task_mlp, recipes.grokking_mlp()),
+        ("MLP, ReLU, lr 1e-2", lambda: Mlp(97), task_mlp, slower),
+        ("MLP, ReLU, no weight decay", lambda: Mlp(97), task_mlp, without),
         ("transformer, last query", lambda: Transformer(97), task_tf, recipes.grokking_transformer()),
         (
             "transformer, all queries",
@@ -247,7 +254,7 @@ def grok(seeds: int) -> None:
             wall = time.perf_counter()
             session.run(
                 until=lambda m, cpu=cpu: cpu.append(time.thread_time()) or m["test/accuracy"] > 0.99,
-                seconds=180,
+                steps=2500,
             )
             wall = time.perf_counter() - wall
             steps, accuracy = session.history["train/accuracy"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from nbkit.tasks import OPERATIONS, OutputError, Task, TaskError, digits, modular_arithmetic, spirals
 
+ROOT = Path(__file__).parents[2]
 PYTHON = {
     "+": lambda a, b, p: (a + b) % p,
     "-": lambda a, b, p: (a - b) % p,
@@ -204,3 +208,9 @@ def test_task_refuses_parts_of_different_length() -> None:
         "Task('mine'): train must hold as many inputs as targets, and at least one, but holds 3 inputs and "
         "2 targets. Check how the examples were split."
     )
+
+
+def test_importing_the_tasks_imports_neither_torch_nor_sklearn() -> None:
+    code = "import sys, nbkit.tasks; print([m for m in ('torch', 'sklearn', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -274,6 +274,25 @@ def test_a_slow_session_obeys_at_once() -> None:
     session.close()
 
 
+def test_run_keeps_its_deadline_when_steps_are_rare() -> None:
+    session = small_session(speed=1e-3)
+    assert session.run(seconds=0.1).state == "paused"
+    assert session.step_count == 1
+    session.close()
+
+
+def test_elapsed_counts_the_time_in_which_it_trained() -> None:
+    session = small_session()
+    assert session.elapsed == 0.0
+    session.run(seconds=0.1)
+    first = session.elapsed
+    assert first >= 0.1
+    time.sleep(0.05)  # paused time does not count
+    assert session.elapsed == first
+    session.step(5).close()
+    assert first < session.elapsed == session.elapsed
+
+
 def test_close_ends_the_thread_and_keeps_what_was_measured() -> None:
     session = small_session().step(3)
     thread = session._engine.thread
