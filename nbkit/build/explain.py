@@ -1,0 +1,89 @@
+"""Why inputs did not fit: asked only after something went wrong, so that a step that goes well pays nothing.
+
+Each input is compared with its type, sizes that are still open are read off the shapes, and the diagram is then bound
+to them: the first thing that does not fit is told in the diagram's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sympy import Integer, Symbol
+
+from nbkit.language.axes import Array
+from nbkit.language.diagram import Diagram
+from nbkit.language.errors import ArityError, DiagramError
+from nbkit.language.sizes import format_size, substitute
+
+
+def explain(diagram: Diagram, inputs: Sequence[Any]) -> DiagramError | None:
+    """The error that says what is wrong with these inputs; None if they fit."""
+    if len(inputs) != len(diagram.ins):
+        wanted = ", ".join(map(str, diagram.inputs))
+        return ArityError(f"{diagram.name} takes {len(diagram.ins)} arrays ({wanted}), got {len(inputs)}")
+    known: dict[str, tuple[int, str]] = {}
+    for number, (tensor, array) in enumerate(zip(inputs, diagram.inputs, strict=True), start=1):
+        place = f"input {number} of {diagram.name}" if len(inputs) > 1 else f"the input of {diagram.name}"
+        reason = _shape(tensor, array, place, known) or _values(tensor, array, place)
+        if reason is not None:
+            return reason
+    try:
+        free = diagram.free()
+        diagram.at(**{name: size for name, (size, _) in known.items() if name in free})
+    except DiagramError as error:
+        return error
+    return None
+
+
+def _shape(tensor: Any, array: Array, place: str, known: dict[str, tuple[int, str]]) -> DiagramError | None:
+    shape = getattr(tensor, "shape", None)
+    if shape is None:
+        return DiagramError(f"{place} is {array}: expected a torch tensor, found {type(tensor).__name__}")
+    found = tuple(int(size) for size in shape)
+    rank = sum(axis.rank for axis in array)
+    if len(found) < rank:
+        return DiagramError(
+            f"{place} is {array}: expected a tensor of {rank} dimensions ({' '.join(array.names)}) "
+            f"or more (batches in front), found shape {found}"
+        )
+    place_of = -rank
+    for axis in array:
+        for _ in range(axis.rank):
+            size = found[place_of]
+            wanted = substitute(axis.size, {name: Integer(value) for name, (value, _) in known.items()})
+            if wanted.is_Integer and size != wanted:
+                _, source = known.get(str(axis.size), (0, ""))
+                return DiagramError(
+                    f"{place} is {array}: axis '{axis.name}' has size {format_size(wanted)}"
+                    f"{f' (from {source})' if source else ''}, "
+                    f"found {size} in shape {found} (dimension {place_of})"
+                )
+            if isinstance(axis.size, Symbol) and axis.rank == 1:
+                known.setdefault(axis.size.name, (size, place))
+            place_of += 1
+    return None
+
+
+def _values(tensor: Any, array: Array, place: str) -> DiagramError | None:
+    """Indices must be whole numbers below their bound; reals must not be whole numbers."""
+    floating = tensor.is_floating_point()
+    if array.bound is None:
+        if floating or tensor.is_complex():
+            return None
+        return DiagramError(
+            f"{place} is {array}: expected real numbers, found {tensor.dtype}; convert with .float()"
+        )
+    if floating or tensor.is_complex():
+        return DiagramError(
+            f"{place} is {array}: expected whole numbers (torch.int64), found {tensor.dtype}; convert with .long()"
+        )
+    if array.bound.is_Integer and tensor.numel() and tensor.device.type != "meta":
+        wrong = (tensor < 0) | (tensor >= int(array.bound))
+        if bool(wrong.any()):
+            at = tuple(wrong.nonzero()[0].tolist())
+            return DiagramError(
+                f"{place} is {array}: indices are at least 0 and below {format_size(array.bound)}, "
+                f"found {int(tensor[at])} at position {at}"
+            )
+    return None
