@@ -126,6 +126,8 @@ class Feed:
                 self._rate = (status["step"] - first) / span
         else:
             samples.clear()
+        if not self._rate and status["elapsed"]:  # too short to watch: the average over all
+            self._rate = status["step"] / status["elapsed"]
         status["rate"] = float(f"{self._rate:.3g}")
         return status
 

@@ -220,7 +220,7 @@ class LabPage:
         errors = self.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
         assert errors.count() == 0, errors.first.inner_text()
 
-    def command(self, name: str) -> None:
+    def command(self, name: str, *, wait: bool = False) -> None:
         """Have JupyterLab carry out one of its commands; `window.nbkitDone` says when it is done."""
         self.page.evaluate(
             """name => { window.nbkitDone = null;
@@ -228,6 +228,8 @@ class LabPage:
                                                             e => window.nbkitDone = String(e)) }""",
             name,
         )
+        if wait:
+            self.page.wait_for_function("() => window.nbkitDone !== null")
 
     def kexec(self, code: str, timeout: float = 120) -> Result:
         """Execute code in the notebook's kernel, outside the cells."""
@@ -267,7 +269,7 @@ class LabPage:
 
     def shut_kernels(self) -> None:
         """End all kernels of the server, so that the next page starts with a new one."""
-        self.page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+        self.page.evaluate("async () => { await window.jupyterapp?.serviceManager.sessions.shutdownAll() }")
 
     def check_clean(self) -> None:
         """Assert that nothing was asked from outside and that the console holds no error."""

@@ -1,4 +1,4 @@
-"""A real kernel, and in front of it what a page is to a widget: it opens, acknowledges, commands, keeps curves."""
+"""A real kernel, and in front of it what a page is to a widget: opens, acknowledges, commands."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ export class Chart {
     const y = (value: number) => values.toPixel(value);
     const g = this.context;
     g.strokeStyle = color;
-    g.lineJoin = "round";
+    g.lineJoin = g.lineCap = "round"; // a point alone is a dot
     if (state.smoothing > 0) {
       g.globalAlpha = 0.28;
       g.lineWidth = 1;
@@ -182,6 +182,7 @@ export class Chart {
     g.setLineDash(dash);
     this.path(decimate(curve.steps, smoothed.values(state.smoothing, state.logValues), x, y));
     g.setLineDash([]);
+    g.lineCap = "butt";
   }
 
   private path(points: Float32Array): void {
@@ -195,7 +196,7 @@ export class Chart {
       else if (pen) g.lineTo(x, y);
       else {
         g.moveTo(x, y);
-        g.lineTo(x + 0.01, y); // a point alone is a dot
+        g.lineTo(x, y);
         pen = true;
       }
     }

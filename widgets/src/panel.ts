@@ -17,7 +17,7 @@ export interface Shared {
 
 const STYLES: Record<string, { color: string; dash: number[] }> = {
   train: { color: "--nbk-train", dash: [] },
-  test: { color: "--nbk-test", dash: [7, 3] },
+  test: { color: "--nbk-test", dash: [6, 4] },
 };
 const OTHERS = [
   { color: "--nbk-third", dash: [2, 2] },
@@ -67,7 +67,7 @@ export class Panel {
       return;
     }
     const style = STYLES[name] ?? OTHERS[this.entries.length % OTHERS.length]!;
-    const output = h("output", { class: "nbk-value" });
+    const output = h("span", { class: "nbk-value" });
     const button = h("button", { type: "button", class: "nbk-key", "aria-pressed": "true", title: `Show or hide ${name}` },
       sample(style), h("span", { class: "nbk-key-name" }, name), output);
     const entry: Entry = { curve, smoothed: new Smoothed(curve), ...style, visible: true, button, output };

@@ -92,7 +92,7 @@ export class Transport {
     attribute(this.badge, "data-mood", mood);
     text(this.count, countLabel(status.step));
     text(this.of, status.max_steps === null ? "" : `/ ${countLabel(status.max_steps)}`);
-    text(this.rate, rateLabel(status.rate));
+    text(this.rate, status.rate ? rateLabel(status.rate) : "–");
     text(this.elapsed, timeLabel(status.elapsed));
     attribute(this.progress, "hidden", status.max_steps === null);
     if (status.max_steps !== null) {

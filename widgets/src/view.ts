@@ -88,7 +88,7 @@ export class View {
       });
       steps.append(button);
     }
-    const amount = h("output", { class: "nbk-amount" }, "off");
+    const amount = h("span", { class: "nbk-amount" }, "off");
     const smoothing = h("input", { type: "range", class: "nbk-slider", min: 0, max: 100, value: 0, "aria-label": "Smoothing", "aria-valuetext": "off" });
     smoothing.addEventListener("input", () => {
       // β from the slider: 1 - 10^(-3 s), so that equal ways feel like equal amounts.

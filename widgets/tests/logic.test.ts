@@ -65,13 +65,13 @@ test("nearest finds the closest step", () => {
 test("smoothing is the bias-corrected average, incremental and unchanged by how points arrive", () => {
   const values = [4, 0, 2, NaN, 1, 5];
   const beta = 0.9;
-  let sum = 0;
-  let weight = 0;
-  const expected = values.map((value) => {
+  const expected = values.map((value, i) => {
     if (Number.isNaN(value)) return NaN;
-    sum = beta * sum + value;
-    weight = beta * weight + 1;
-    return Math.fround(sum / weight);
+    // Written out: a value counts (1 - β^d) times β for each step since, d being the steps since the value before.
+    const counted = values.slice(0, i + 1).flatMap((x, j) => (Number.isNaN(x) ? [] : [{ x, j }]));
+    const weights = counted.map(({ j }, k) => (1 - beta ** (k ? j - counted[k - 1]!.j : 1)) * beta ** (i - j));
+    const total = weights.reduce((sum, w) => sum + w);
+    return counted.reduce((sum, { x }, k) => sum + (weights[k]! / total) * x, 0);
   });
   const whole = curveOf(values);
   const bit = new Curve("x");
@@ -93,6 +93,18 @@ test("on a log axis the logarithms are averaged, and what has none is a gap", ()
   assert.ok(Math.abs(got[1]! - 100 ** (1 / 3)) < 1e-5);
   assert.ok(Number.isNaN(got[2]) && Number.isFinite(got[3]));
   assert.equal(smoothed.values(0.5)[1], Math.fround(34));
+});
+
+test("a curve that is measured seldom lags as many steps behind as another", () => {
+  const often = new Curve("often");
+  const seldom = new Curve("seldom");
+  const ramp = Int32Array.from({ length: 2001 }, (_, i) => i);
+  const tens = ramp.filter((i) => i % 10 === 0);
+  often.append(0, ramp, Float32Array.from(ramp));
+  seldom.append(0, tens, Float32Array.from(tens));
+  const lag = (curve: Curve) => 2000 - new Smoothed(curve).values(0.99).at(-1)!;
+  assert.ok(Math.abs(lag(often) - 99) < 1);
+  assert.ok(Math.abs(lag(seldom) - 99) < 8);
 });
 
 test("smoothing starts again when old points were thinned", () => {
