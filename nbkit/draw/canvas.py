@@ -41,8 +41,9 @@ def data(**attributes: str) -> str:
 class Canvas:
     """Collects the shapes of one row; `y` grows downwards."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, wrong: frozenset[str] = frozenset()) -> None:
         self.theme = theme
+        self.wrong = wrong  # wires to paint red
         self.shapes: list[Shape] = []
 
     def add(self, layer: str, svg: str, box: Box, what: str = "") -> None:
@@ -56,22 +57,77 @@ class Canvas:
             + (f' class="{" ".join(classes)}"' if classes else "")
         )
 
-    def wire(self, draw: Callable[[float], str], box: Box, *, double: bool = False, natural: bool = False, attributes: str = "") -> None:
+    def wire(
+        self,
+        draw: Callable[[float], str],
+        box: Box,
+        *,
+        double: bool = False,
+        natural: bool = False,
+        wire: str = "",
+        axis: str = "",
+    ) -> None:
         """A wire; `draw(dy)` gives its path displaced by dy. Image axes are double lines, index wires are thick."""
+        colour, width = ("wrong", 2.4) if wire in self.wrong else ("ink", 2.0 if natural else 1.1)
+        attributes = data(wire=wire, axis=axis)
         offsets = (-_DOUBLE, _DOUBLE) if double else (0.0,)
         path = "".join(draw(dy) for dy in offsets)
-        self.add("wire", f'<path d="{path}"{self.paint(None, "ink", 2.0 if natural else 1.1)}{attributes}/>', box, "wire")
+        self.add("wire", f'<path d="{path}"{self.paint(None, colour, width)}{attributes}/>', box, "wire")
 
-    def path(self, d: str, box: Box, *, fill: str | None = None, stroke: str | None = "ink", width: float = 1.0, layer: str = "glyph", more: str = "", what: str = "") -> None:
+    def path(
+        self,
+        d: str,
+        box: Box,
+        *,
+        fill: str | None = None,
+        stroke: str | None = "ink",
+        width: float = 1.0,
+        layer: str = "glyph",
+        more: str = "",
+        what: str = "",
+    ) -> None:
         self.add(layer, f'<path d="{d}"{self.paint(fill, stroke, width)}{more}/>', box, what)
 
-    def polygon(self, points: Iterable[tuple[float, float]], *, fill: str | None, stroke: str | None = "ink", width: float = 1.0, layer: str = "glyph", more: str = "", what: str = "") -> None:
+    def polygon(
+        self,
+        points: Iterable[tuple[float, float]],
+        *,
+        fill: str | None,
+        stroke: str | None = "ink",
+        width: float = 1.0,
+        layer: str = "glyph",
+        more: str = "",
+        what: str = "",
+    ) -> None:
         pairs = list(points)
         d = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in pairs) + "z"
         xs, ys = zip(*pairs, strict=True)
-        self.path(d, (min(xs), min(ys), max(xs), max(ys)), fill=fill, stroke=stroke, width=width, layer=layer, more=more, what=what)
+        self.path(
+            d,
+            (min(xs), min(ys), max(xs), max(ys)),
+            fill=fill,
+            stroke=stroke,
+            width=width,
+            layer=layer,
+            more=more,
+            what=what,
+        )
 
-    def rect(self, x0: float, y0: float, x1: float, y1: float, *, fill: str | None, stroke: str | None = None, width: float = 1.0, radius: float = 0.0, layer: str = "glyph", more: str = "", what: str = "") -> None:
+    def rect(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        *,
+        fill: str | None,
+        stroke: str | None = None,
+        width: float = 1.0,
+        radius: float = 0.0,
+        layer: str = "glyph",
+        more: str = "",
+        what: str = "",
+    ) -> None:
         corner = f' rx="{radius:g}"' if radius else ""
         svg = (
             f'<rect x="{number(x0)}" y="{number(y0)}" width="{number(x1 - x0)}" height="{number(y1 - y0)}"{corner}'
@@ -79,7 +135,18 @@ class Canvas:
         )
         self.add(layer, svg, (x0, y0, x1, y1), what)
 
-    def circle(self, x: float, y: float, r: float, *, fill: str | None, stroke: str | None = "ink", width: float = 1.0, layer: str = "glyph", what: str = "") -> None:
+    def circle(
+        self,
+        x: float,
+        y: float,
+        r: float,
+        *,
+        fill: str | None,
+        stroke: str | None = "ink",
+        width: float = 1.0,
+        layer: str = "glyph",
+        what: str = "",
+    ) -> None:
         svg = f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(r)}"{self.paint(fill, stroke, width)}/>'
         self.add(layer, svg, (x - r, y - r, x + r, y + r), what)
 
@@ -87,13 +154,36 @@ class Canvas:
         """Copying, addition, diagonalisation, deletion."""
         self.circle(x, y, 3.35, fill="ink", stroke=None, layer="dot", what="dot")
 
-    def math(self, label: Label, x: float, y: float, size: float = LABEL, *, anchor: str = "middle", role: str = "ink", what: str = "label") -> None:
+    def math(
+        self,
+        label: Label,
+        x: float,
+        y: float,
+        size: float = LABEL,
+        *,
+        anchor: str = "middle",
+        role: str = "ink",
+        what: str = "label",
+    ) -> None:
         width = labels.width(label, size)
         left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
-        svg = labels.svg_text(label, round(x, 2), round(y, 2), size, anchor=anchor, fill=self.theme[role], role=role)
+        svg = labels.svg_text(
+            label, round(x, 2), round(y, 2), size, anchor=anchor, fill=self.theme[role], role=role
+        )
         self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.1 * size), what)
 
-    def text(self, text: str, x: float, y: float, size: float, *, anchor: str = "middle", role: str = "ink", bold: bool = False, what: str = "title") -> None:
+    def text(
+        self,
+        text: str,
+        x: float,
+        y: float,
+        size: float,
+        *,
+        anchor: str = "middle",
+        role: str = "ink",
+        bold: bool = False,
+        what: str = "title",
+    ) -> None:
         """Upright sans-serif text: titles."""
         width = len(text) * size * 0.54
         left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
@@ -108,7 +198,13 @@ class Canvas:
         """The concave fishtail arrowhead, its point at (x, y)."""
         s = -1 if right else 1
         d = f"M{number(x)} {number(y)}l{number(s * 10.7)} -5.1 {number(-s * 3.6)} 5.1 {number(s * 3.6)} 5.1z"
-        self.path(d, (min(x, x + s * 10.7), y - 5.2, max(x, x + s * 10.7), y + 5.2), fill="ink", stroke=None, what="arrow")
+        self.path(
+            d,
+            (min(x, x + s * 10.7), y - 5.2, max(x, x + s * 10.7), y + 5.2),
+            fill="ink",
+            stroke=None,
+            what="arrow",
+        )
 
     def svg(self, dy: float = 0.0) -> str:
         """All shapes, layer by layer."""
@@ -131,5 +227,3 @@ def curve(x0: float, y0: float, x1: float, y1: float) -> Callable[[float], str]:
 
 def span(x0: float, y0: float, x1: float, y1: float) -> Box:
     return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-
-

@@ -25,7 +25,7 @@ _HEADS = frozenset("hg")
 _BATCH = frozenset({"b", "batch"})
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Bundle:
     """An array on the picture, from the step that makes it to the step that uses it."""
 
@@ -42,7 +42,7 @@ class Bundle:
         return self.value.array[lane]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Placed:
     """A step in its column. `links` are lanes that run through: (from, lane, to, lane)."""
 
@@ -51,10 +51,12 @@ class Placed:
     ins: list[Bundle]
     outs: list[Bundle]
     links: list[tuple[Bundle, str, Bundle, str]] = field(default_factory=list)
-    loose: list[tuple[Bundle, str, Bundle, str]] = field(default_factory=list)  # run through, but not straight
+    loose: list[tuple[Bundle, str, Bundle, str]] = field(
+        default_factory=list
+    )  # run through, but not straight
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Columns:
     columns: list[list[Placed]]
     cuts: list[list[Bundle]]  # cuts[i] lies before column i; the last one after the last column
@@ -121,7 +123,9 @@ class _Scheduler:
             result.cuts.append(list(self.state))
         return result
 
-    def admit(self, value: Value, lanes: tuple[str, ...], region: Region | None, maker: Placed | None, cut: int) -> Bundle:
+    def admit(
+        self, value: Value, lanes: tuple[str, ...], region: Region | None, maker: Placed | None, cut: int
+    ) -> Bundle:
         """A new array in the state; whoever waits for it may become ready."""
         bundle = Bundle(value, lanes, region, cut, cut, maker)
         self.bundles[id(value)] = bundle
@@ -165,7 +169,11 @@ class _Scheduler:
         return column
 
     def cross(
-        self, before: list[Bundle], after: list[Bundle], index: int, lanes: dict[int, tuple[str, ...]] | None = None
+        self,
+        before: list[Bundle],
+        after: list[Bundle],
+        index: int,
+        lanes: dict[int, tuple[str, ...]] | None = None,
     ) -> Placed:
         """Arrays (or the lanes in one) change places; each goes on as a new bundle of the same value."""
         first = self.state.index(before[0])
@@ -173,7 +181,9 @@ class _Scheduler:
         placed = Placed(Step("cross", "", Nothing(), [], [], region, region), index, before, [])
         fresh: dict[int, Bundle] = {}
         for old in before:
-            new = Bundle(old.value, (lanes or {}).get(id(old), old.lanes), old.region, index + 1, index + 1, placed)
+            new = Bundle(
+                old.value, (lanes or {}).get(id(old), old.lanes), old.region, index + 1, index + 1, placed
+            )
             old.user, old.death = placed, index
             fresh[id(old)] = new
             self.bundles[id(old.value)] = new
@@ -290,13 +300,19 @@ def _align(result: Columns) -> None:
     """Moves a step that could wait to a later column where its like is drawn (Q beside K and V)."""
     for index in range(len(result.columns) - 1, -1, -1):
         for placed in list(result.columns[index]):
-            if len(placed.ins) != 1 or len(placed.outs) != 1 or placed.step.glyph in ("enter", "leave", "cross", "rename"):
+            if (
+                len(placed.ins) != 1
+                or len(placed.outs) != 1
+                or placed.step.glyph in ("enter", "leave", "cross", "rename")
+            ):
                 continue
             source, out = placed.ins[0], placed.outs[0]
             latest = out.user.column if out.user is not None else len(result.columns)
             for column in range(index + 1, latest):
                 like = [p for p in result.columns[column] if p.step.glyph == placed.step.glyph]
-                if like and any(p.step.region == placed.step.region or placed.step.glyph == "conv" for p in like):
+                if like and any(
+                    p.step.region == placed.step.region or placed.step.glyph == "conv" for p in like
+                ):
                     result.columns[index].remove(placed)
                     result.columns[column].append(placed)
                     placed.column = column
@@ -309,7 +325,9 @@ def _align(result: Columns) -> None:
 def _contiguous(step: Step, ins: list[Bundle]) -> tuple[str, ...]:
     """The lanes of the first input, with those that the glyph spans brought together (at the first of them)."""
     lanes = ins[0].lanes
-    spanned = set(targets(step)) if step.glyph in ("linear", "merge", "mask", "norm", "softmax", "conv") else set()
+    spanned = (
+        set(targets(step)) if step.glyph in ("linear", "merge", "mask", "norm", "softmax", "conv") else set()
+    )
     if step.glyph == "norm" and isinstance(step.op, ops.Norm) and step.op.how == "batch":
         spanned = set()
     if step.glyph == "conv":
@@ -350,7 +368,11 @@ def _link(placed: Placed) -> None:
             if kept and rest:
                 outs[0].room[rest[0]] = LABELLED
         for i, bundle in enumerate(ins):
-            lanes = [(bundle, lane, outs[0], lane) for lane in bundle.lanes if lane in outs[0].lanes and lane != NOTHING]
+            lanes = [
+                (bundle, lane, outs[0], lane)
+                for lane in bundle.lanes
+                if lane in outs[0].lanes and lane != NOTHING
+            ]
             (placed.links if i == len(ins) - 1 else placed.loose).extend(lanes)
     elif outs:
         own = set(targets(step))
@@ -359,7 +381,19 @@ def _link(placed: Placed) -> None:
         for lane in ins[0].lanes:
             if lane in outs[0].lanes and lane not in own:
                 placed.links.append((ins[0], lane, outs[0], lane))
-        boxed = step.glyph in ("linear", "embed", "split", "merge", "conv", "cuboid", "slice", "softmax", "norm", "mask", "window")
+        boxed = step.glyph in (
+            "linear",
+            "embed",
+            "split",
+            "merge",
+            "conv",
+            "cuboid",
+            "slice",
+            "softmax",
+            "norm",
+            "mask",
+            "window",
+        )
         if boxed:  # ports of a box stand level, first to first
             placed.links.extend((ins[0], a, outs[0], b) for a, b in zip(ended, produced, strict=False))
 

@@ -35,7 +35,7 @@ class Region:
         return (*(self.parent.chain() if self.parent else ()), self)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """An array between two steps."""
 
@@ -46,7 +46,7 @@ class Value:
     user: Step | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Step:
     """One thing to draw: `glyph` says how; `extra` holds what only that glyph needs."""
 
@@ -61,7 +61,7 @@ class Step:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Flow:
     name: str
     inputs: list[Value]
@@ -85,7 +85,6 @@ class Fold:
         return self.depth is not None and depth >= self.depth
 
 
-
 class Nothing(Op):
     """The op of steps that only structure the picture: copies, frames, crossings."""
 
@@ -100,7 +99,10 @@ _PLATES = {"attention": "attention", "mlp": "ffn", "residual": "residual"}
 def flow(diagram: Diagram, fold: Fold) -> Flow:
     """The steps of a diagram."""
     build = _Flattener(fold)
-    inputs = [build.value(w.type, f"{i}", w.name) for i, w in zip(diagram.ins, (diagram.wires[i] for i in diagram.ins), strict=True)]
+    inputs = [
+        build.value(w.type, f"{i}", w.name)
+        for i, w in zip(diagram.ins, (diagram.wires[i] for i in diagram.ins), strict=True)
+    ]
     outs = build.body(diagram, dict(zip(diagram.ins, inputs, strict=True)), "", None, 0)
     steps, outputs = _copies(inputs, build.steps, outs)
     return Flow(diagram.name, inputs, outputs, _hosts(_ride(steps)))
@@ -114,12 +116,23 @@ class _Flattener:
     def value(self, array: Array, wire: str, label: str = "") -> Value:
         return Value(array, wire, label)
 
-    def step(self, glyph: str, path: str, op: Op, ins: list[Value], outs: list[Value], region: Region | None, **extra: Any) -> Step:
+    def step(
+        self,
+        glyph: str,
+        path: str,
+        op: Op,
+        ins: list[Value],
+        outs: list[Value],
+        region: Region | None,
+        **extra: Any,
+    ) -> Step:
         step = Step(glyph, path, op, ins, outs, region, region, extra=extra)
         self.steps.append(step)
         return step
 
-    def body(self, part: Diagram, at: dict[int, Value], prefix: str, region: Region | None, depth: int) -> list[Value]:
+    def body(
+        self, part: Diagram, at: dict[int, Value], prefix: str, region: Region | None, depth: int
+    ) -> list[Value]:
         users: dict[int, int] = {}
         for wire in (*(w for node in part.nodes for w in node.ins), *part.outs):
             users[wire] = users.get(wire, 0) + 1
@@ -132,7 +145,16 @@ class _Flattener:
             follower = _convolution(part, position, users) if self.fold.conv == "collapsed" else None
             if follower is not None:
                 outs = self.outs(part, follower, prefix)
-                self.step("conv", path, node.op, ins, outs, region, linear=follower.op, linear_path=f"{prefix}{follower.id}")
+                self.step(
+                    "conv",
+                    path,
+                    node.op,
+                    ins,
+                    outs,
+                    region,
+                    linear=follower.op,
+                    linear_path=f"{prefix}{follower.id}",
+                )
                 fused.add(follower.id)
                 at.update(zip(follower.outs, outs, strict=True))
             elif isinstance(node.op, Block | Repeat):
@@ -149,7 +171,9 @@ class _Flattener:
     def outs(self, part: Diagram, node: Node, prefix: str) -> list[Value]:
         return [self.value(part.wires[w].type, f"{prefix}{w}", part.wires[w].name) for w in node.outs]
 
-    def part(self, whole: Diagram, node: Node, ins: list[Value], prefix: str, region: Region | None, depth: int) -> list[Value]:
+    def part(
+        self, whole: Diagram, node: Node, ins: list[Value], prefix: str, region: Region | None, depth: int
+    ) -> list[Value]:
         """A block or a repetition: closed, or opened between an `enter` and a `leave`."""
         op, path = node.op, f"{prefix}{node.id}"
         assert isinstance(op, Block | Repeat)
@@ -159,7 +183,9 @@ class _Flattener:
         if repeats and self.fold.unroll and isinstance(op, Repeat):
             values = ins
             for i in range(op.n):
-                inner = Region(f"{path}.{i}", "plate", f"{title} {i}", depth, region, fill=_fill(op.body.name, depth))
+                inner = Region(
+                    f"{path}.{i}", "plate", f"{title} {i}", depth, region, fill=_fill(op.body.name, depth)
+                )
                 values = self.opened(op.body, values, f"{path}.{i}.", inner, region, depth + 1)
             return values
         if self.fold.closed(path, depth):
@@ -169,10 +195,21 @@ class _Flattener:
             return outs
         if isinstance(op, Repeat):
             inner = Region(path, "repeat", title, depth, region, count=str(op.n))
-            return self.opened(op.body, ins, f"{path}.*.", inner, region, depth if op.body.name == "repeat" else depth + 1)
-        return self.opened(op.body, ins, f"{path}.", Region(path, "plate", title, depth, region, fill=_fill(op.body.name, depth)), region, depth + 1)
+            return self.opened(
+                op.body, ins, f"{path}.*.", inner, region, depth if op.body.name == "repeat" else depth + 1
+            )
+        return self.opened(
+            op.body,
+            ins,
+            f"{path}.",
+            Region(path, "plate", title, depth, region, fill=_fill(op.body.name, depth)),
+            region,
+            depth + 1,
+        )
 
-    def opened(self, body: Diagram, ins: list[Value], prefix: str, inner: Region, outer: Region | None, depth: int) -> list[Value]:
+    def opened(
+        self, body: Diagram, ins: list[Value], prefix: str, inner: Region, outer: Region | None, depth: int
+    ) -> list[Value]:
         given = [self.value(v.array, f"{prefix}{w}", "") for v, w in zip(ins, body.ins, strict=True)]
         enter = self.step("enter", inner.path, _NOTHING, ins, given, outer, frame=inner)
         enter.out_region = inner
@@ -204,7 +241,13 @@ def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node
                 return None
             spec = parse_spec(follower.op.spec)
             read = {t.name for t in spec.ins[0]}
-            plain = node.op.name in read and node.op.axis not in read and len(read) == 2 and len(spec.outs[0]) == 1 and not follower.op.per
+            plain = (
+                node.op.name in read
+                and node.op.axis not in read
+                and len(read) == 2
+                and len(spec.outs[0]) == 1
+                and not follower.op.per
+            )
             return follower if plain else None
     return None
 
@@ -233,7 +276,9 @@ def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tup
                 step.ins[i] = out
 
     def discard(values: list[Value], region: Region | None) -> None:
-        result.extend(Step("discard", v.wire, _NOTHING, [v], [], region, region) for v in values if id(v) not in uses)
+        result.extend(
+            Step("discard", v.wire, _NOTHING, [v], [], region, region) for v in values if id(v) not in uses
+        )
 
     discard(inputs, None)
     for step in steps:
@@ -267,7 +312,12 @@ def _ride(steps: list[Step]) -> list[Step]:
     kept = []
     for step in steps:
         maker = step.ins[0].maker if step.ins else None
-        if isinstance(step.op, ops.Scale) and maker is not None and maker.region == step.region and contraction(maker):
+        if (
+            isinstance(step.op, ops.Scale)
+            and maker is not None
+            and maker.region == step.region
+            and contraction(maker)
+        ):
             maker.extra["scale"] = step.op.factor
             maker.extra["scale_path"] = step.path
             maker.outs = step.outs

@@ -48,7 +48,8 @@ class Pen:
             span(x0, y0, x1, y1),
             double=double,
             natural=lane == NATURAL,
-            attributes=data(wire=bundle.value.wire, axis="" if lane == NATURAL else lane),
+            wire=bundle.value.wire,
+            axis="" if lane == NATURAL else lane,
         )
 
     def through(self) -> None:
@@ -59,7 +60,18 @@ class Pen:
 
     def continues(self, a: Bundle, lane: str, b: Bundle, other: str) -> bool:
         """Whether a link is one wire (and not two ports of a box that stand level)."""
-        if self.placed.step.glyph in ("copy", "enter", "leave", "cross", "transpose", "rename", "add", "multiply", "concat", "einsum"):
+        if self.placed.step.glyph in (
+            "copy",
+            "enter",
+            "leave",
+            "cross",
+            "transpose",
+            "rename",
+            "add",
+            "multiply",
+            "concat",
+            "einsum",
+        ):
             return True
         own = set(touched(self.placed))
         return lane == other and lane not in own
@@ -68,14 +80,29 @@ class Pen:
         """The lanes that end at this glyph and those that begin at it."""
         running = {(id(a), la) for a, la, b, lb in self._links() if self.continues(a, la, b, lb)}
         onward = {(id(b), lb) for a, la, b, lb in self._links() if self.continues(a, la, b, lb)}
-        left = [(b, lane) for b in self.placed.ins for lane in b.lanes if (id(b), lane) not in running and lane != NOTHING]
-        right = [(b, lane) for b in self.placed.outs for lane in b.lanes if (id(b), lane) not in onward and lane != NOTHING]
+        left = [
+            (b, lane)
+            for b in self.placed.ins
+            for lane in b.lanes
+            if (id(b), lane) not in running and lane != NOTHING
+        ]
+        right = [
+            (b, lane)
+            for b in self.placed.outs
+            for lane in b.lanes
+            if (id(b), lane) not in onward and lane != NOTHING
+        ]
         return left, right
 
     def _links(self) -> list[tuple[Bundle, str, Bundle, str]]:
         return [*self.placed.links, *self.placed.loose]
 
-    def stubs(self, left_edge: float, right_edge: float, ports: tuple[list[tuple[Bundle, str]], list[tuple[Bundle, str]]]) -> None:
+    def stubs(
+        self,
+        left_edge: float,
+        right_edge: float,
+        ports: tuple[list[tuple[Bundle, str]], list[tuple[Bundle, str]]],
+    ) -> None:
         """Wires from the strip's borders to the glyph."""
         for bundle, lane in ports[0]:
             self.wire(bundle, lane, self.x0, self.at(bundle, lane), left_edge, self.at(bundle, lane))
@@ -86,7 +113,9 @@ class Pen:
         """Top and bottom of a glyph's ports."""
         heights = [self.at(bundle, lane) for side in ports for bundle, lane in side]
         if not heights:
-            heights = [self.at(b, lane) for b in (*self.placed.ins, *self.placed.outs) for lane in b.lanes[:1]] or [0.0]
+            heights = [
+                self.at(b, lane) for b in (*self.placed.ins, *self.placed.outs) for lane in b.lanes[:1]
+            ] or [0.0]
         return min(heights), max(heights)
 
 
@@ -200,8 +229,12 @@ def _cuboid(pen: Pen) -> None:
     pen.stubs(x0, x1, ports)
     more = data(node=pen.placed.step.path)
     canvas = pen.canvas
-    canvas.polygon([(x0, y0), (x0 + e, y0 - e), (x1 + e, y0 - e), (x1, y0)], fill="block", layer="glyph", more=more)
-    canvas.polygon([(x1, y0), (x1 + e, y0 - e), (x1 + e, y1 - e), (x1, y1)], fill="block", layer="glyph", more=more)
+    canvas.polygon(
+        [(x0, y0), (x0 + e, y0 - e), (x1 + e, y0 - e), (x1, y0)], fill="block", layer="glyph", more=more
+    )
+    canvas.polygon(
+        [(x1, y0), (x1 + e, y0 - e), (x1 + e, y1 - e), (x1, y1)], fill="block", layer="glyph", more=more
+    )
     canvas.rect(x0, y0, x1, y1, fill="block", stroke="ink", layer="glyph", more=more, what="box")
     title, count = pen.placed.step.extra["title"], pen.placed.step.extra["count"]
     middle = (y0 + y1) / 2 + 4
@@ -280,7 +313,15 @@ def _conv(pen: Pen) -> None:
     half = max(17.0, labels.width(label, 14) / 2 + 4)
     pen.stubs(pen.x - half, pen.x + half, ports)
     pen.canvas.rect(
-        pen.x - half, top - 1, pen.x + half, bottom + 1, fill="conv", stroke="ink", width=2, more=data(node=pen.placed.step.path), what="box"
+        pen.x - half,
+        top - 1,
+        pen.x + half,
+        bottom + 1,
+        fill="conv",
+        stroke="ink",
+        width=2,
+        more=data(node=pen.placed.step.path),
+        what="box",
     )
     pen.canvas.math(label, pen.x, (top + bottom) / 2 + 5, 14, what="inside")
 
@@ -324,7 +365,11 @@ def _einsum(pen: Pen) -> None:
         start = pen.x0 + 44 + 9.0 + 6.0 * (len(cups) - 1)
         label = _scale_label(placed)
         end = pen.x1 - 4 if label else start + 20
-        pen.canvas.path(f"M{number(start)} {number(middle)}H{number(end - 7)}", (start, middle, end, middle), more=data(node=placed.step.path))
+        pen.canvas.path(
+            f"M{number(start)} {number(middle)}H{number(end - 7)}",
+            (start, middle, end, middle),
+            more=data(node=placed.step.path),
+        )
         pen.canvas.arrow(end, middle)
         if label:
             pen.canvas.math(label, (start + end) / 2 - 3, middle - 5, 14, what="factor")
@@ -339,7 +384,9 @@ def _meeting(pen: Pen) -> float:
 def _cup(pen: Pen, lane: str, bundles: list[Bundle], radius: float) -> None:
     """Two wires of one axis close in a cup to the right: the sum over it."""
     for upper, lower in zip(bundles, bundles[1:], strict=False):
-        middle = _meeting(pen) if len(pen.placed.ins) == 2 else (pen.at(upper, lane) + pen.at(lower, lane)) / 2
+        middle = (
+            _meeting(pen) if len(pen.placed.ins) == 2 else (pen.at(upper, lane) + pen.at(lower, lane)) / 2
+        )
         x = pen.x0 + 44
         top, bottom = pen.at(upper, lane), pen.at(lower, lane)
         pen.wire(upper, lane, pen.x0, top, x, middle - radius)
@@ -352,7 +399,7 @@ def _cup(pen: Pen, lane: str, bundles: list[Bundle], radius: float) -> None:
         if lower is not bundles[-1]:
             pen.canvas.dot(pen.x0 + 1, bottom)
         box = (x, middle - radius, x + radius, middle + radius)
-        pen.canvas.wire(arc, box, double=upper.axis(lane).rank > 1, attributes=data(node=pen.placed.step.path, axis=lane))
+        pen.canvas.wire(arc, box, double=upper.axis(lane).rank > 1, wire=upper.value.wire, axis=lane)
 
 
 def _kept(pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float) -> None:
@@ -413,7 +460,12 @@ def _softmax(pen: Pen) -> None:
     pen.through()
     y, half = (top + bottom) / 2, max(14.0, (bottom - top) / 2 + 8)
     pen.stubs(pen.x - 10, pen.x + 10, ports)
-    pen.canvas.polygon([(pen.x - 10, y), (pen.x + 10, y - half), (pen.x + 10, y + half)], fill="softmax", more=data(node=pen.placed.step.path), what="box")
+    pen.canvas.polygon(
+        [(pen.x - 10, y), (pen.x + 10, y - half), (pen.x + 10, y + half)],
+        fill="softmax",
+        more=data(node=pen.placed.step.path),
+        what="box",
+    )
 
 
 @glyph("norm", width=38.0)
@@ -439,13 +491,30 @@ def _norm(pen: Pen) -> None:
             pen.wire(out, lane, pen.x0, y0, pen.x1, y1)
     canvas = pen.canvas
     canvas.rect(
-        pen.x - r, top - r, pen.x + r, bottom + r, fill="norm", stroke="ink", width=2, radius=r, more=data(node=pen.placed.step.path), what="box"
+        pen.x - r,
+        top - r,
+        pen.x + r,
+        bottom + r,
+        fill="norm",
+        stroke="ink",
+        width=2,
+        radius=r,
+        more=data(node=pen.placed.step.path),
+        what="box",
     )
     if op.how == "layer":
-        canvas.path(f"M{number(pen.x)} {number(top - r)}V{number(bottom + r)}", (pen.x, top - r, pen.x, bottom + r), width=1.2)
+        canvas.path(
+            f"M{number(pen.x)} {number(top - r)}V{number(bottom + r)}",
+            (pen.x, top - r, pen.x, bottom + r),
+            width=1.2,
+        )
     elif op.how == "rms":
         middle = (top + bottom) / 2
-        canvas.path(f"M{number(pen.x - 5)} {number(middle - 5)}l5 10 5 -10", (pen.x - 5, middle - 5, pen.x + 5, middle + 5), width=1.2)
+        canvas.path(
+            f"M{number(pen.x - 5)} {number(middle - 5)}l5 10 5 -10",
+            (pen.x - 5, middle - 5, pen.x + 5, middle + 5),
+            width=1.2,
+        )
 
 
 @glyph("mask", width=42.0)
@@ -457,7 +526,9 @@ def _mask(pen: Pen) -> None:
     half = max(15.0, (bottom - top) / 2 + 5)
     x0, x1, y0, y1 = pen.x - 15, pen.x + 15, middle - half, middle + half
     pen.stubs(x0, x1, ports)
-    pen.canvas.rect(x0, y0, x1, y1, fill="mask", stroke="ink", more=data(node=pen.placed.step.path), what="box")
+    pen.canvas.rect(
+        x0, y0, x1, y1, fill="mask", stroke="ink", more=data(node=pen.placed.step.path), what="box"
+    )
     pen.canvas.polygon([(x0 + 4, y0 + 3), (x1 - 3, y0 + 3), (x1 - 3, y1 - 4)], fill="masked", stroke=None)
 
 
@@ -483,7 +554,15 @@ def _reduce(pen: Pen) -> None:
 
 
 def _bar(pen: Pen, x: float, heights: list[float]) -> None:
-    pen.canvas.rect(x - 2, min(heights) - 6, x + 2, max(heights) + 6, fill="ink", more=data(node=pen.placed.step.path), what="box")
+    pen.canvas.rect(
+        x - 2,
+        min(heights) - 6,
+        x + 2,
+        max(heights) + 6,
+        fill="ink",
+        more=data(node=pen.placed.step.path),
+        what="box",
+    )
 
 
 @glyph("merge", "split", width=40.0)
@@ -491,7 +570,7 @@ def _view(pen: Pen) -> None:
     """The thick bar: many axes are one, in row-major order."""
     ports = pen.ports()
     pen.through()
-    many, one = (ports if pen.placed.step.glyph == "merge" else (ports[1], ports[0]))
+    many, one = ports if pen.placed.step.glyph == "merge" else (ports[1], ports[0])
     heights = [pen.at(b, lane) for b, lane in many]
     middle = (min(heights) + max(heights)) / 2
     outer, inner = (pen.x0, pen.x1) if pen.placed.step.glyph == "merge" else (pen.x1, pen.x0)
@@ -540,16 +619,38 @@ def _slice(pen: Pen) -> None:
     pen.through()
     y = pen.at(pen.placed.ins[0], op.axis)
     more = data(node=pen.placed.step.path)
-    text = str(op.start).replace("-", "−") if op.drop else f"{op.start}:{'' if op.stop is None else op.stop}".replace("-", "−")
+    text = (
+        str(op.start).replace("-", "−")
+        if op.drop
+        else f"{op.start}:{'' if op.stop is None else op.stop}".replace("-", "−")
+    )
     if op.drop:
         x = pen.x - 14
         pen.stubs(x, pen.x, (ports[0], []))
-        pen.canvas.polygon([(x, y - 10), (x + 20, y - 10), (x + 29, y), (x + 20, y + 10), (x, y + 10)], fill="index", stroke=None, more=more, what="box")
+        pen.canvas.polygon(
+            [(x, y - 10), (x + 20, y - 10), (x + 29, y), (x + 20, y + 10), (x, y + 10)],
+            fill="index",
+            stroke=None,
+            more=more,
+            what="box",
+        )
         pen.canvas.math((Run(text),), x + 12, y + 5, 14, role="onindex", what="inside")
     else:
         pen.stubs(pen.x - 18, pen.x + 18, ports)
         x = pen.x
-        pen.canvas.polygon([(x - 18, y), (x - 10, y - 10), (x + 10, y - 10), (x + 18, y), (x + 10, y + 10), (x - 10, y + 10)], fill="glyph", more=more, what="box")
+        pen.canvas.polygon(
+            [
+                (x - 18, y),
+                (x - 10, y - 10),
+                (x + 10, y - 10),
+                (x + 18, y),
+                (x + 10, y + 10),
+                (x - 10, y + 10),
+            ],
+            fill="glyph",
+            more=more,
+            what="box",
+        )
         pen.canvas.math((Run(text),), x, y + 4.5, 12, what="inside")
 
 
@@ -567,10 +668,17 @@ def _window(pen: Pen) -> None:
     pen.wire(source, op.axis, pen.x0, y, x0, y)
     pen.wire(out, op.axis, x1, y1, pen.x1, y1)
     pen.wire(out, op.name, x1, yw, pen.x1, yw)
-    pen.canvas.polygon([(x0, top), (x1, top), (x1, foot), (x0, foot - 12)], fill="window", more=data(node=pen.placed.step.path), what="box")
+    pen.canvas.polygon(
+        [(x0, top), (x1, top), (x1, foot), (x0, foot - 12)],
+        fill="window",
+        more=data(node=pen.placed.step.path),
+        what="box",
+    )
     reach = x1 if op.stride == 1 else x0 + 19
     rise = (foot - 12) - (reach - x0) * 0.62
-    pen.canvas.path(f"M{number(x0)} {number(foot - 12)}L{number(reach)} {number(rise)}", (x0, rise, reach, foot - 12))
+    pen.canvas.path(
+        f"M{number(x0)} {number(foot - 12)}L{number(reach)} {number(rise)}", (x0, rise, reach, foot - 12)
+    )
     pen.canvas.math((Run("★"),), x0 + 10, top + 15, 13, what="inside")
     if op.stride > 1:
         pen.canvas.math((Run(str(op.stride)),), x1 - 6, rise + 5, 13, what="inside")
@@ -586,5 +694,14 @@ def _box(pen: Pen) -> None:
             for lane in bundle.lanes:
                 y = pen.at(bundle, lane)
                 pen.wire(bundle, lane, *_sorted(pen.x0 if edge == x0 else pen.x1, y, edge, y))
-    pen.canvas.rect(x0, min(heights) - 10, x1, max(heights) + 10, fill="glyph", stroke="ink", more=data(node=pen.placed.step.path), what="box")
+    pen.canvas.rect(
+        x0,
+        min(heights) - 10,
+        x1,
+        max(heights) + 10,
+        fill="glyph",
+        stroke="ink",
+        more=data(node=pen.placed.step.path),
+        what="box",
+    )
     pen.canvas.text(pen.placed.step.op.kind, pen.x, (min(heights) + max(heights)) / 2 + 4, 12, what="inside")

@@ -38,7 +38,9 @@ class Run:
 
     def width(self, size: float) -> float:
         scale = size * (0.7 if self.shift else 1.0)
-        return scale * sum(0.33 if c in _NARROW else 0.82 if c in _WIDE else 0.62 if c.isupper() else 0.52 for c in self.text)
+        return scale * sum(
+            0.33 if c in _NARROW else 0.82 if c in _WIDE else 0.62 if c.isupper() else 0.52 for c in self.text
+        )
 
 
 Label = tuple[Run, ...]
@@ -71,7 +73,11 @@ def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: boo
         return name(size.name, bar=size.name in positions, bold=bold)
     runs: list[Run] = []
     text = re.sub(r"\b(\d+)\*(?=[A-Za-zα-ω])", r"\1", format_size(size))
-    text = text.replace("floor(", "⌊").replace("ceiling(", "⌈") if text.count("(") == 1 and text.startswith(("floor(", "ceiling(")) else text
+    text = (
+        text.replace("floor(", "⌊").replace("ceiling(", "⌈")
+        if text.count("(") == 1 and text.startswith(("floor(", "ceiling("))
+        else text
+    )
     if text.startswith(("⌊", "⌈")):
         text = text[:-1] + ("⌋" if text[0] == "⌊" else "⌉")
     for token in re.findall(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.", text):
@@ -119,7 +125,9 @@ def factor(text: str) -> Label:
     return (Run("×"), *expression(parse_size(text)))
 
 
-def svg_text(label: Label, x: float, y: float, size: float, *, anchor: str = "middle", fill: str, role: str) -> str:
+def svg_text(
+    label: Label, x: float, y: float, size: float, *, anchor: str = "middle", fill: str, role: str
+) -> str:
     """The label as an SVG text element (and lines for bars), centred on x with its baseline on y."""
     total = width(label, size)
     left = x - total / 2 if anchor == "middle" else x if anchor == "start" else x - total

@@ -29,10 +29,20 @@ Labels = dict[tuple[int, str], Label]
 
 
 @dataclass(frozen=True)
+class Gap:
+    """The space between two columns: its strip, and the heights of its lanes from top to bottom."""
+
+    x0: float
+    x1: float
+    lanes: tuple[tuple[tuple[int, str], float], ...]
+
+
+@dataclass(frozen=True)
 class Row:
-    """One line of a picture: its shapes, and how far they reach."""
+    """One line of a picture: its shapes and gaps, and how far they reach."""
 
     canvas: Canvas
+    gaps: tuple[Gap, ...]
     top: float
     bottom: float
     width: float
@@ -69,9 +79,14 @@ class Picture:
     def svg(self) -> str:
         """The SVG text."""
         w, h = number(self.width), number(self.height)
-        paper = "" if self.theme.transparent else f'<rect width="{w}" height="{h}" rx="6" fill="{self.theme["paper"]}"/>'
+        paper = (
+            ""
+            if self.theme.transparent
+            else f'<rect width="{w}" height="{h}" rx="6" fill="{self.theme["paper"]}"/>'
+        )
         body = "".join(
-            f'<g transform="translate({number(MARGIN)} {number(dy)})">{row.canvas.svg()}</g>' for row, dy in zip(self.rows, self.offsets(), strict=True)
+            f'<g transform="translate({number(MARGIN)} {number(dy)})">{row.canvas.svg()}</g>'
+            for row, dy in zip(self.rows, self.offsets(), strict=True)
         )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="nbkit-diagram" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" '
@@ -80,11 +95,13 @@ class Picture:
         )
 
 
-def picture(diagram: Diagram, fold: Fold, theme: Theme, width: float) -> Picture:
-    """Lays a diagram out in rows of at most `width` user units."""
+def picture(
+    diagram: Diagram, fold: Fold, theme: Theme, width: float, wrong: frozenset[str] = frozenset()
+) -> Picture:
+    """Lays a diagram out in rows of at most `width` user units; wires named in `wrong` are red."""
     stream = flow(diagram, fold)
     placed = columns(stream)
-    sheet = _Sheet(stream, placed, theme)
+    sheet = _Sheet(stream, placed, theme, wrong)
     rows = tuple(sheet.row(first, last) for first, last in sheet.breaks(width))
     return Picture(diagram.name, str(diagram), rows, theme, placed)
 
@@ -92,7 +109,8 @@ def picture(diagram: Diagram, fold: Fold, theme: Theme, width: float) -> Picture
 class _Sheet:
     """Widths of columns and gaps, and which labels stand where; then one row at a time."""
 
-    def __init__(self, stream: Flow, placed: Columns, theme: Theme) -> None:
+    def __init__(self, stream: Flow, placed: Columns, theme: Theme, wrong: frozenset[str]) -> None:
+        self.wrong = wrong
         self.stream, self.columns, self.cuts, self.theme = stream, placed.columns, placed.cuts, theme
         self.widths = [max((glyphs.width_of(p) for p in column), default=0.0) for column in self.columns]
         self.titles = [self.labels(i) for i in range(len(self.cuts))]
@@ -129,7 +147,11 @@ class _Sheet:
         before = source.get(lane)
         if lane == NATURAL:
             return before is None
-        return before is None or before.axis(lane) != bundle.axis(lane) or (glyph in ("linear", "conv", "cuboid") and lane in glyphs.touched(maker) and glyph != "cuboid")
+        return (
+            before is None
+            or before.axis(lane) != bundle.axis(lane)
+            or (glyph in ("linear", "conv", "cuboid") and lane in glyphs.touched(maker) and glyph != "cuboid")
+        )
 
     def gap(self, cut: int) -> float:
         wide = _wide(self.titles[cut])
@@ -156,10 +178,11 @@ class _Sheet:
         rows: list[tuple[int, int]] = []
         first = 0
         while first < total or not rows:
-            last, at, best, cheapest = first, self.gaps[first] if self.cuts else 0.0, total, 1e9
+            last, best, cheapest = first, total, 1e9
+            at = _TURN + _wide(self.openers(first)) + 12 if first else self.gaps[first]
             while last < total:
                 at += self.widths[last] + self.gaps[last + 1]
-                if at > width and last > first:
+                if at + (_TURN if last + 1 < total else 0.0) > width and last > first:
                     break
                 last += 1
                 if last < total and at > 0.38 * width:
@@ -176,7 +199,9 @@ class _Sheet:
     def price(self, cut: int) -> float:
         """What it costs to break at a cut: wires that must be carried over, frames that must be cut."""
         wires = sum(len(bundle.lanes) for bundle in self.cuts[cut])
-        cutting = sum(3 if region.kind == "plate" else 2 for region, (a, b) in self.spans.items() if a < cut <= b)
+        cutting = sum(
+            3 if region.kind == "plate" else 2 for region, (a, b) in self.spans.items() if a < cut <= b
+        )
         return 0.5 * wires + cutting
 
     def row(self, first: int, last: int) -> Row:
@@ -184,7 +209,7 @@ class _Sheet:
         cuts = self.cuts[first : last + 1]
         strip = self.columns[first:last]
         y = heights(cuts, strip)
-        canvas = Canvas(self.theme)
+        canvas = Canvas(self.theme, self.wrong)
         x = [0.0 if first == 0 else _TURN]
         if first == 0:
             x[0] = max((labels.width(_input_name(b), 19) + 8 for b in cuts[0] if _shows_name(b)), default=0.0)
@@ -232,9 +257,15 @@ class _Sheet:
             right += _TURN
         top = min((shape.box[1] for shape in canvas.shapes), default=0.0)
         bottom = max((shape.box[3] for shape in canvas.shapes), default=0.0)
-        return Row(canvas, min(top, -_HEAD), max(bottom, _FOOT), right)
+        spaces = tuple(
+            Gap(x0, x1, tuple(((id(b), lane), y[id(b), lane]) for b in cut for lane in b.lanes))
+            for (x0, x1), cut in zip(gaps, cuts, strict=True)
+        )
+        return Row(canvas, spaces, min(top, -_HEAD), max(bottom, _FOOT), right)
 
-    def run(self, canvas: Canvas, bundle: Bundle, y: dict[tuple[int, str], float], x0: float, x1: float) -> None:
+    def run(
+        self, canvas: Canvas, bundle: Bundle, y: dict[tuple[int, str], float], x0: float, x1: float
+    ) -> None:
         """The straight part of an array's wires."""
         for lane in bundle.lanes:
             if lane == NOTHING or x1 - x0 < 0.01:
@@ -246,15 +277,27 @@ class _Sheet:
                 (x0, level, x1, level),
                 double=double,
                 natural=lane == NATURAL,
-                attributes=data(wire=bundle.value.wire, axis="" if lane == NATURAL else lane),
+                wire=bundle.value.wire,
+                axis="" if lane == NATURAL else lane,
             )
 
     def openers(self, cut: int) -> Labels:
         """A new row begins with the names of all of its wires."""
-        return {(id(b), lane): _label(b, lane, False) for b in self.cuts[cut] for lane in b.lanes if lane != NOTHING}
+        return {
+            (id(b), lane): _label(b, lane, False)
+            for b in self.cuts[cut]
+            for lane in b.lanes
+            if lane != NOTHING
+        }
 
     def titles_of(
-        self, canvas: Canvas, first: int, last: int, y: dict[tuple[int, str], float], gaps: list[tuple[float, float]], openers: Labels
+        self,
+        canvas: Canvas,
+        first: int,
+        last: int,
+        y: dict[tuple[int, str], float],
+        gaps: list[tuple[float, float]],
+        openers: Labels,
     ) -> None:
         for i in range(first, last + 1):
             x0, x1 = gaps[i - first]
@@ -264,7 +307,14 @@ class _Sheet:
             for bundle in self.cuts[0]:
                 if _shows_name(bundle):
                     levels = [y[id(bundle), lane] for lane in bundle.lanes]
-                    canvas.math(_input_name(bundle), gaps[0][0] - 6, (min(levels) + max(levels)) / 2 + 6, 19, anchor="end", what="name")
+                    canvas.math(
+                        _input_name(bundle),
+                        gaps[0][0] - 6,
+                        (min(levels) + max(levels)) / 2 + 6,
+                        19,
+                        anchor="end",
+                        what="name",
+                    )
 
     # -- separators ---------------------------------------------------------------------------------------------
 
@@ -293,7 +343,9 @@ class _Sheet:
                     chain = _Chain(_start(upper, lower, strip[i - 1], edges[i - 1]) if i else gaps[0][0])
                 chain.pieces.append((gaps[i], low, high))
                 chains[id(upper), id(lower)] = chain
-            done.extend(chain.ended(edges[i - 1][0] + 30 if i else gaps[i][1]) for chain in open_chains.values())
+            done.extend(
+                chain.ended(edges[i - 1][0] + 30 if i else gaps[i][1]) for chain in open_chains.values()
+            )
             open_chains = chains
         done.extend(chain.ended(gaps[-1][1]) for chain in open_chains.values())
         for chain in done:
@@ -301,11 +353,27 @@ class _Sheet:
             d = "M" + "L".join(f"{number(px)} {number(py)}" for px, py in points)
             xs, ys = zip(*points, strict=True)
             more = ' stroke-dasharray="7.5 6"'
-            canvas.path(d, (min(xs), min(ys), max(xs), max(ys)), stroke="faint", width=1.4, layer="separator", more=more, what="separator")
+            canvas.path(
+                d,
+                (min(xs), min(ys), max(xs), max(ys)),
+                stroke="faint",
+                width=1.4,
+                layer="separator",
+                more=more,
+                what="separator",
+            )
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def frames(self, canvas: Canvas, first: int, last: int, y: dict[tuple[int, str], float], edges: list[tuple[float, float]], right: float) -> None:
+    def frames(
+        self,
+        canvas: Canvas,
+        first: int,
+        last: int,
+        y: dict[tuple[int, str], float],
+        edges: list[tuple[float, float]],
+        right: float,
+    ) -> None:
         """Plates of blocks and parentheses of repetitions, inner ones first so that outer ones enclose them."""
         inside: dict[Region, list[float]] = {}
         for cut in range(first, last + 1):
@@ -333,7 +401,18 @@ class _Sheet:
         more = data(block=region.path)
         if region.kind == "plate":
             outline = "ink" if self.theme.outline else None
-            canvas.rect(x0, top, x1, bottom, fill=region.fill or "region", stroke=outline, radius=3, layer="plate", more=more, what="plate")
+            canvas.rect(
+                x0,
+                top,
+                x1,
+                bottom,
+                fill=region.fill or "region",
+                stroke=outline,
+                radius=3,
+                layer="plate",
+                more=more,
+                what="plate",
+            )
             size = min(12.5, (x1 - x0 - 6) / (0.54 * max(len(region.title), 1)))
             if opens and size >= 7:
                 canvas.text(region.title, (x0 + x1) / 2, top + 13, round(size, 1), what="title")
@@ -344,13 +423,21 @@ class _Sheet:
                 start = x - lean / 2
                 d = f"M{number(start)} {number(top)}C{number(start + lean)} {number(top + (bottom - top) * 0.28)} {number(start + lean)} {number(bottom - (bottom - top) * 0.28)} {number(start)} {number(bottom)}"
                 reach = start + lean * 0.75
-                canvas.path(d, (min(start, reach), top, max(start, reach), bottom), width=2.6, more=more, what="bracket")
+                canvas.path(
+                    d,
+                    (min(start, reach), top, max(start, reach), bottom),
+                    width=2.6,
+                    more=more,
+                    what="bracket",
+                )
         if opens:
             canvas.math((Run("λ", italic=True), Run(" = "), Run("1")), x0 - 8, bottom + 14, 14, what="count")
         if closes:
             canvas.math((Run("×"), Run(region.count)), x1 + 4, top - 4, 14, what="count")
 
-    def turns(self, canvas: Canvas, cut: list[Bundle], y: dict[tuple[int, str], float], x: float, *, incoming: bool) -> None:
+    def turns(
+        self, canvas: Canvas, cut: list[Bundle], y: dict[tuple[int, str], float], x: float, *, incoming: bool
+    ) -> None:
         """Curved arrows where a line is broken: out to the lower right, in from the upper left."""
         for bundle in cut:
             for lane in bundle.lanes:
@@ -359,13 +446,24 @@ class _Sheet:
                 level = y[id(bundle), lane]
                 if incoming:
                     d = f"M{number(x - 30)} {number(level - 11)}q7 11 22 11h8"
-                    canvas.path(d, (x - 30, level - 11, x, level), stroke="faint", width=1.1, layer="wire", what="turn")
+                    canvas.path(
+                        d,
+                        (x - 30, level - 11, x, level),
+                        stroke="faint",
+                        width=1.1,
+                        layer="wire",
+                        what="turn",
+                    )
                     canvas.arrow(x - 2, level)
                 else:
                     d = f"M{number(x)} {number(level)}h6q12 0 19 8"
-                    canvas.path(d, (x, level, x + 26, level + 8), stroke="faint", width=1.1, layer="wire", what="turn")
+                    canvas.path(
+                        d, (x, level, x + 26, level + 8), stroke="faint", width=1.1, layer="wire", what="turn"
+                    )
                     head = f"M{number(x + 30)} {number(level + 12)}l-10.6 -2.6 4.2 -1.6 1.6 -4.4z"
-                    canvas.path(head, (x + 19, level + 4, x + 30, level + 12), fill="ink", stroke=None, what="arrow")
+                    canvas.path(
+                        head, (x + 19, level + 4, x + 30, level + 12), fill="ink", stroke=None, what="arrow"
+                    )
 
 
 def _wide(titles: Labels) -> float:

@@ -47,7 +47,11 @@ class Theme:
         if not self.adaptive:
             return ""
         scope = '[data-jp-theme-light="false"] .nbkit-diagram'
-        rules = [f"{scope} .f-{r}{{fill:{c}}}{scope} .s-{r}{{stroke:{c}}}" for r, c in _DARK.items() if c != _LIGHT[r]]
+        rules = [
+            f"{scope} .f-{r}{{fill:{c}}}{scope} .s-{r}{{stroke:{c}}}"
+            for r, c in _DARK.items()
+            if c != _LIGHT[r]
+        ]
         return f"<style>{''.join(rules)}</style>"
 
 

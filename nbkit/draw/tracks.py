@@ -143,7 +143,9 @@ class _Solver:
                     continue
                 low = max((y[a] + d for a, d in self.above[node].items()), default=-1e9)
                 high = min((y[b] - d for b, d in self.below[node].items()), default=1e9)
-                wish = _median([(y[other] + offset, weight) for other, offset, weight in pulls[node]], y[node])
+                wish = _median(
+                    [(y[other] + offset, weight) for other, offset, weight in pulls[node]], y[node]
+                )
                 best = min(max(wish, low), high)
                 if abs(best - y[node]) > 1e-6:
                     y[node], moved = best, True
@@ -163,12 +165,18 @@ class _Solver:
             group = self.upper_part(a)
             if lower in group or len(group) < 2:
                 continue
-            slack = min((y[o] - y[n] - d for n in group for o, d in self.below[n].items() if o not in group), default=excess)
+            slack = min(
+                (y[o] - y[n] - d for n in group for o, d in self.below[n].items() if o not in group),
+                default=excess,
+            )
             step = min(excess, slack)
             if step < 1:
                 continue
             outside = [(n, o, offset, w) for n in group for o, offset, w in pulls[n] if o not in group]
-            gain = sum(w * (abs(y[n] - y[o] - offset) - abs(y[n] + step - y[o] - offset)) for n, o, offset, w in outside)
+            gain = sum(
+                w * (abs(y[n] - y[o] - offset) - abs(y[n] + step - y[o] - offset))
+                for n, o, offset, w in outside
+            )
             if gain > 0:
                 for n in group:
                     y[n] += step

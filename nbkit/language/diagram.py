@@ -9,7 +9,6 @@ a diagram that was expanded, ids are paths themselves (`"block.3.norm"`).
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from sympy import Expr, Integer
 from nbkit.language.axes import Array
 from nbkit.language.errors import BindingError, DiagramError, Mismatch, ParseError, nearest
 from nbkit.language.ops.base import Op
+from nbkit.language.rooms import room
 from nbkit.language.sizes import (
     LONGEST_NAME,
     check_name,
@@ -266,7 +266,7 @@ class Diagram:
 
     def json(self, *, indent: int | None = None) -> str:
         """The diagram as JSON: versioned, deterministic, read back by `Diagram.from_json`."""
-        text: str = _room("nbkit.language.json", "to_json")(self, indent=indent)
+        text: str = room("nbkit.language.json", "to_json")(self, indent=indent)
         return text
 
     @staticmethod
@@ -274,33 +274,33 @@ class Diagram:
         """The diagram that a JSON text stands for; `ParseError` if it is damaged. Nothing in it is ever
         evaluated.
         """
-        diagram: Diagram = _room("nbkit.language.json", "from_json")(text)
+        diagram: Diagram = room("nbkit.language.json", "from_json")(text)
         return diagram
 
     def listing(self) -> str:
         """The diagram as readable SSA text, read back by `nbkit.parse`."""
-        text: str = _room("nbkit.language.listing", "to_listing")(self)
+        text: str = room("nbkit.language.listing", "to_listing")(self)
         return text
 
     def svg(self, **options: Any) -> str:
         """The neural circuit diagram as SVG text; options are those of `nbkit.draw.svg`."""
-        text: str = _room("nbkit.draw", "svg")(self, **options)
+        text: str = room("nbkit.draw", "svg")(self, **options)
         return text
 
     def save(self, path: str | Path, **options: Any) -> None:
         """Writes the picture to an .svg file."""
-        _room("nbkit.draw", "save")(self, path, **options)
+        room("nbkit.draw", "save")(self, path, **options)
 
     def torch(self, seed: int | None = None, *, peepholes: bool = True, **sizes: int) -> Any:
         """A `torch.nn.Module` that is this diagram; submodules have the diagram's paths as names."""
-        return _room("nbkit.build", "build_torch")(self, seed=seed, peepholes=peepholes, **sizes)
+        return room("nbkit.build", "build_torch")(self, seed=seed, peepholes=peepholes, **sizes)
 
     def cost(self) -> Any:
         """Parameters and FLOPs, symbolic in the axis sizes."""
-        return _room("nbkit.build", "cost")(self)
+        return room("nbkit.build", "cost")(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        bundle: dict[str, str] = _room("nbkit.draw", "mimebundle")(self)
+        bundle: dict[str, str] = room("nbkit.draw", "mimebundle")(self)
         return bundle
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Diagram:
@@ -323,11 +323,6 @@ def _bound(array: Array, values: Mapping[str, Expr], place: str) -> Array:
 
 def _given(values: Mapping[str, Expr], names: set[str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items() if name in names)
-
-
-def _room(module: str, name: str) -> Any:
-    """A function of a room further down the house: by name, so that the language depends on none of them."""
-    return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)

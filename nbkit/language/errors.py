@@ -8,8 +8,11 @@ and adds them once (`DiagramTypeError`). Every message names place, expectation,
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
+
+from nbkit.language.rooms import room
 
 
 class DiagramError(ValueError):
@@ -24,6 +27,17 @@ class DiagramTypeError(DiagramError):
         self.path = path
         self.partial = partial
         self.missing: tuple[str, int] | None = None  # an axis that an input of the whole diagram could supply
+
+    def _repr_html_(self) -> str:
+        """The diagram up to the mistake, with the wire that does not fit in red, above the message."""
+        text: str = room("nbkit.draw", "explain")(self.partial, str(self))
+        return text
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints: the picture where there is a notebook, and the message without our own frames."""
+        if self.partial is not None and (display := _notebook_display()) is not None:
+            display({"text/html": self._repr_html_(), "text/plain": ""}, raw=True)
+        return [f"{type(self).__name__}: {self}"]
 
 
 class ArityError(DiagramTypeError):
@@ -44,6 +58,13 @@ class Mismatch(DiagramError):
     def __init__(self, fact: str, hint: str = "", *, missing: str | None = None, wire: int = 0) -> None:
         super().__init__(fact)
         self.fact, self.hint, self.missing, self.wire = fact, hint, missing, wire
+
+
+def _notebook_display() -> Any:
+    """IPython's `display` if a notebook's kernel is running us, else None."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return ipython.display.display if ipython is not None and hasattr(shell, "kernel") else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -51,7 +51,8 @@ class Fn(ABC):
         """The function as the inside of a block or repetition of the builder's diagram."""
         return trace(self.name or "repeat", self.apply, builder, wires)
 
-    def __call__(self, *wires: Traced) -> Traced | tuple[Traced, ...]:
+    def __call__(self, *wires: Traced) -> Any:
+        """The wire that comes out of applying it to wires, or a tuple of several."""
         if not wires or not all(isinstance(w, Traced) for w in wires):
             found = ", ".join(type(w).__name__ for w in wires) or "nothing"
             raise DiagramError(
@@ -430,7 +431,7 @@ class Traceable(Fn):
         order = (*(axis.name for axis in out.type.without(promised)), *promised)
         if out.type.names == order:
             return out
-        return builder.apply(ops.Transpose(" ".join(order)), "transpose", (out,))[0]
+        return builder.apply(ops.Transpose(" ".join(order)), "layout", (out,))[0]
 
     def _broken(self, builder: Builder, what: str) -> DiagramTypeError:
         return DiagramTypeError(

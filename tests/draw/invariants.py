@@ -1,0 +1,133 @@
+"""What must hold of every picture; each function returns the violations that it finds, as readable lines."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from nbkit.draw.canvas import Box, Shape
+from nbkit.draw.columns import NOTHING
+from nbkit.draw.picture import Picture, Row
+
+TEXTS = ("label", "title", "count", "factor", "sign", "name")
+SOLID = ("box", "dot", "arrow")
+
+
+def overlap(one: Box, two: Box, slack: float = 1.0) -> bool:
+    return (
+        min(one[2], two[2]) - max(one[0], two[0]) > slack
+        and min(one[3], two[3]) - max(one[1], two[1]) > slack
+    )
+
+
+def texts_that_overlap(picture: Picture) -> list[str]:
+    """No label lies on a glyph, a dot or another label."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        texts = [s for s in row.canvas.shapes if s.what in TEXTS]
+        solids = [s for s in row.canvas.shapes if s.what in SOLID]
+        for one, two in combinations(texts, 2):
+            if overlap(one.box, two.box):
+                found.append(f"row {number}: {one.what} {_text(one)} on {two.what} {_text(two)}")
+        for text in texts:
+            for solid in solids:
+                if overlap(text.box, solid.box):
+                    found.append(f"row {number}: {text.what} {_text(text)} on {solid.what} at {solid.box}")
+    return found
+
+
+def glyphs_that_overlap(picture: Picture) -> list[str]:
+    """No two glyphs lie on each other."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        boxes = [s for s in row.canvas.shapes if s.what in ("box", "dot")]
+        found += [
+            f"row {number}: {a.box} on {b.box}" for a, b in combinations(boxes, 2) if overlap(a.box, b.box)
+        ]
+    return found
+
+
+def _text(shape: Shape) -> str:
+    return repr("".join(piece.split("<")[0] for piece in shape.svg.split(">")[1:]))
+
+
+def lanes_too_near(picture: Picture) -> list[str]:
+    """In every gap, neighbouring wires are at least 20 apart, and arrays at least 33."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        for gap in row.gaps:
+            for (above, y0), (below, y1) in zip(gap.lanes, gap.lanes[1:], strict=False):
+                least = 20.0 if above[0] == below[0] else 33.0
+                if y1 - y0 < least - 0.01:
+                    found.append(f"row {number}: {above} at {y0} and {below} at {y1}")
+    return found
+
+
+def wires_missing_or_doubled(picture: Picture) -> list[str]:
+    """In the middle of every gap each lane is covered by exactly one wire, and no wire lies where no lane is."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        wires = [s for s in row.canvas.shapes if s.what == "wire"]
+        for gap in row.gaps:
+            middle = (gap.x0 + gap.x1) / 2
+            lanes = {y: lane for lane, y in gap.lanes if lane[1] != NOTHING}
+            crossing = [s.box for s in wires if s.box[0] < middle < s.box[2]]
+            for y, lane in lanes.items():
+                count = sum(abs(box[1] - y) < 0.02 and abs(box[3] - y) < 0.02 for box in crossing)
+                if count != 1:
+                    found.append(f"row {number}, x {middle:.0f}: {count} wires on {lane} at {y}")
+            for box in crossing:
+                if not any(abs(box[1] - y) < 0.02 and abs(box[3] - y) < 0.02 for y in lanes):
+                    found.append(f"row {number}, x {middle:.0f}: a wire where there is no lane: {box}")
+    return found
+
+
+def separators_astray(picture: Picture) -> list[str]:
+    """In the middle of every gap there is one separator strictly between each pair of neighbouring arrays."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        lines = [s for s in row.canvas.shapes if s.what == "separator"]
+        for gap in row.gaps:
+            middle = (gap.x0 + gap.x1) / 2
+            heights = [y for line in lines if (y := _height(line, middle)) is not None]
+            for (above, y0), (below, y1) in zip(gap.lanes, gap.lanes[1:], strict=False):
+                between = sum(y0 + 5 < y < y1 - 5 for y in heights)
+                if between != (above[0] != below[0]):
+                    found.append(
+                        f"row {number}, x {middle:.0f}: {between} separators between {above} and {below}"
+                    )
+    return found
+
+
+def _height(line: Shape, x: float) -> float | None:
+    points = [tuple(map(float, p.split())) for p in line.svg.split('d="M')[1].split('"')[0].split("L")]
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        if x0 - 0.01 <= x <= x1 + 0.01:
+            return y0 if x1 - x0 < 0.01 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return None
+
+
+def outside(picture: Picture) -> list[str]:
+    """Nothing reaches over the picture's edge."""
+    found = []
+    for row, dy in zip(picture.rows, picture.offsets(), strict=True):
+        for shape in row.canvas.shapes:
+            x0, y0, x1, y1 = shape.box
+            if x0 < -14 or x1 > picture.width - 14 + 0.5 or y0 + dy < -0.5 or y1 + dy > picture.height + 0.5:
+                found.append(f"{shape.what} {shape.box} outside {picture.width} × {picture.height}")
+    return found
+
+
+def violations(picture: Picture) -> list[str]:
+    """All of them."""
+    checks = (
+        texts_that_overlap,
+        glyphs_that_overlap,
+        lanes_too_near,
+        wires_missing_or_doubled,
+        separators_astray,
+        outside,
+    )
+    return [f"{check.__name__}: {line}" for check in checks for line in check(picture)]
+
+
+__all__ = ["Row", "violations"]
