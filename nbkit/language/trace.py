@@ -50,7 +50,7 @@ class Traced:
     def __mul__(self, other: Traced) -> Traced:
         return self._apply(ops.Multiply(), other)
 
-    def __rshift__(self, fn: Fn | tuple[Any, ...]) -> Traced | tuple[Traced, ...]:
+    def __rshift__(self, fn: Fn | tuple[Any, ...]) -> Any:
         from nbkit.language.functions import as_fn
 
         return as_fn(fn)(self)
@@ -92,6 +92,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.taken: set[str] = set()
         self.maker: dict[int, Node] = {}
+        self.vocabularies: dict[str, list[Expr]] = {}
         self.roots = dict(enumerate(self.ins if roots is None else roots))  # wire: outermost input behind it
 
     def path(self) -> tuple[str, ...]:
@@ -108,6 +109,7 @@ class Builder:
             if name in array:
                 return array[name].size
         seen = dict.fromkeys(axis.size for wire in self.wires for axis in wire.type if axis.name == name)
+        seen |= dict.fromkeys(self.vocabularies.get(name, ()))
         if len(seen) > 1:
             shown = " and ".join(format_size(s) for s in seen)
             raise Mismatch(
@@ -156,11 +158,19 @@ class Builder:
         node = Node(free_name(name, self.taken), op, tuple(w.number for w in wires), numbers)
         self.taken.add(node.id)
         self.nodes.append(node)
+        if isinstance(op, ops.Embed) and arrays[0].bound is not None:
+            self._know(op.vocabulary, arrays[0].bound)
         for number, array in zip(numbers, outs, strict=True):
             self.wires.append(Wire(array))
             self.maker[number] = node
             self.roots[number] = root
         return tuple(Traced(self, number) for number in numbers)
+
+    def _know(self, vocabulary: str, size: Expr) -> None:
+        """Vocabularies are known in the enclosing blocks too: an embedding is often a block of its own."""
+        self.vocabularies.setdefault(vocabulary, []).append(size)
+        if self.parent:
+            self.parent._know(vocabulary, size)
 
     def explain(
         self, error: Mismatch, called: str, wires: tuple[Traced, ...], where: str = ""

@@ -149,6 +149,13 @@ class Embed(Op):
         check_spec(self, self.spec, 'embed("v -> m")', 1, None)
         check_key(self.key)
 
+    @property
+    def vocabulary(self) -> str:
+        """The name of its rows' number: `v` in `"v -> m"`. Later ops that mention it get the size of this
+        table.
+        """
+        return parse_spec(self.spec).ins[0][0].name
+
     def domain(self) -> tuple[Array, ...]:
         return (Array((), parse_spec(self.spec).ins[0][0].axis().size),)
 
