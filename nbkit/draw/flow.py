@@ -159,7 +159,7 @@ class _Flattener:
                 at.update(zip(follower.outs, outs, strict=True))
             elif isinstance(node.op, Block | Repeat):
                 at.update(zip(node.outs, self.part(part, node, ins, prefix, region, depth), strict=True))
-            elif isinstance(node.op, ops.Transpose) and node.id.startswith("layout"):
+            elif _moves_nothing(node):
                 at[node.outs[0]] = ins[0]  # a change of layout moves no wire
             else:
                 outs = self.outs(part, node, prefix)
@@ -193,7 +193,7 @@ class _Flattener:
             count = f"×{op.n}" if isinstance(op, Repeat) else ""
             self.step("cuboid", path, op, ins, outs, region, title=title, count=count)
             return outs
-        if isinstance(op, Repeat):
+        if isinstance(op, Repeat) and op.n > 1:
             inner = Region(path, "repeat", title, depth, region, count=str(op.n))
             return self.opened(
                 op.body, ins, f"{path}.*.", inner, region, depth if op.body.name == "repeat" else depth + 1
@@ -207,10 +207,19 @@ class _Flattener:
             depth + 1,
         )
 
+    def single(self, body: Diagram) -> bool:
+        """Whether a body is drawn as one glyph: one op, or one convolution."""
+        drawn = [n for n in body.nodes if not _moves_nothing(n)]
+        if len(drawn) == 2 and self.fold.conv == "collapsed":
+            return body.nodes[0] is drawn[0] and _convolution(body, 0, {drawn[0].outs[0]: 1}) is drawn[1]
+        return len(drawn) == 1 and not isinstance(drawn[0].op, Block | Repeat)
+
     def opened(
         self, body: Diagram, ins: list[Value], prefix: str, inner: Region, outer: Region | None, depth: int
     ) -> list[Value]:
         given = [self.value(v.array, f"{prefix}{w}", "") for v, w in zip(ins, body.ins, strict=True)]
+        if inner.kind == "plate" and self.single(body):  # a frame around one glyph says nothing
+            return self.body(body, dict(zip(body.ins, ins, strict=True)), prefix, outer, depth)
         enter = self.step("enter", inner.path, _NOTHING, ins, given, outer, frame=inner)
         enter.out_region = inner
         made = self.body(body, dict(zip(body.ins, given, strict=True)), prefix, inner, depth)
@@ -218,6 +227,11 @@ class _Flattener:
         leave = self.step("leave", inner.path, _NOTHING, made, outs, inner, frame=inner)
         leave.out_region = outer
         return outs
+
+
+def _moves_nothing(node: Node) -> bool:
+    """A change of layout at the end of a block: axes have names, so no wire moves."""
+    return isinstance(node.op, ops.Transpose) and node.id.startswith("layout")
 
 
 def _fill(name: str, depth: int) -> str:

@@ -246,11 +246,15 @@ def _cuboid(pen: Pen) -> None:
 # -- learned maps -------------------------------------------------------------------------------------------------
 
 
-def _plate(pen: Pen, letter: Label, fill: str, *, chip: str = "right") -> None:
+def _plate(pen: Pen, letter: str, *, bias: bool = False, title: str = "", chip: str = "right") -> None:
+    """A learned map: a bold letter on a plate with a chipped corner, `+` below it for a bias, its name above."""
     ports = pen.ports()
     top, bottom = pen.extent(ports)
     pad = 13 if bottom - top < 1 else 11
-    x0, x1, y0, y1 = pen.x - 19, pen.x + 19, top - pad, bottom + pad
+    base, sub, sup = (Run(letter, bold=True),), (Run("+", bold=True),), (Run(title, italic=True),)
+    wide, scripts = labels.width(base, 19), max(labels.width(sub, 13) * bias, labels.width(sup, 13.3))
+    half = max(19.0, (wide + scripts) / 2 + 6)
+    x0, x1, y0, y1 = pen.x - half, pen.x + half, top - pad, bottom + pad
     pen.through()
     pen.stubs(x0, x1, ports)
     c = 7.0
@@ -259,8 +263,15 @@ def _plate(pen: Pen, letter: Label, fill: str, *, chip: str = "right") -> None:
     else:
         points = [(x0, y0), (x1 - c, y0), (x1, y0 + c), (x1, y1), (x0, y1)]
     outline = "ink" if pen.canvas.theme.outline else None
-    pen.canvas.polygon(points, fill=fill, stroke=outline, more=data(node=pen.placed.step.path), what="box")
-    pen.canvas.math(letter, pen.x, (y0 + y1) / 2 + 5, 19, role="letter", what="inside")
+    pen.canvas.polygon(
+        points, fill="linear", stroke=outline, more=data(node=pen.placed.step.path), what="box"
+    )
+    left, foot = pen.x - (wide + scripts) / 2, (y0 + y1) / 2 + 6
+    pen.canvas.math(base, left, foot, 19, anchor="start", role="letter", what="inside")
+    if bias:
+        pen.canvas.math(sub, left + wide, foot + 5, 13, anchor="start", role="letter", what="inside")
+    if title:
+        pen.canvas.math(sup, left + wide, foot - 8, 13.3, anchor="start", role="letter", what="inside")
 
 
 def _named(path: str, default: str) -> str:
@@ -269,23 +280,23 @@ def _named(path: str, default: str) -> str:
     return "" if last == default or last.startswith(f"{default}_") else last
 
 
-@glyph("linear", width=46.0)
+def _linear_title(placed: Placed) -> str:
+    op = placed.step.op
+    assert isinstance(op, ops.Linear)
+    title = _named(placed.step.path, "linear") or op.key
+    return title if len(title) <= 3 else ""
+
+
+@glyph("linear", width=lambda p: 46.0 + 6.0 * max(len(_linear_title(p)) - 1, 0))
 def _linear(pen: Pen) -> None:
     op = pen.placed.step.op
     assert isinstance(op, ops.Linear)
-    title = _named(pen.placed.step.path, "linear") or op.key
-    short = title if len(title) <= 3 else ""
-    runs = [Run("L", bold=True)]
-    if op.bias:
-        runs.append(Run("+", bold=True, shift=-1))
-    if short:
-        runs.append(Run(short, italic=True, shift=1))
-    _plate(pen, tuple(runs), "linear")
+    _plate(pen, "L", bias=op.bias, title=_linear_title(pen.placed))
 
 
 @glyph("embed", width=46.0)
 def _embed(pen: Pen) -> None:
-    _plate(pen, (Run("E", bold=True),), "embed")
+    _plate(pen, "E")
     for bundle in pen.placed.ins:
         if NATURAL in bundle.lanes:
             pen.canvas.arrow(pen.x - 19, pen.at(bundle, NATURAL))
@@ -293,7 +304,7 @@ def _embed(pen: Pen) -> None:
 
 @glyph("positions", width=46.0)
 def _positions(pen: Pen) -> None:
-    _plate(pen, (Run("P", bold=True),), "embed", chip="left")
+    _plate(pen, "P", chip="left")
 
 
 @glyph("conv", width=48.0)

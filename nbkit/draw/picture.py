@@ -182,7 +182,10 @@ class _Sheet:
             at = _TURN + _wide(self.openers(first)) + 12 if first else self.gaps[first]
             while last < total:
                 at += self.widths[last] + self.gaps[last + 1]
-                if at + (_TURN if last + 1 < total else 0.0) > width and last > first:
+                limit = (
+                    width - _TURN if last + 1 < total else 1.12 * width
+                )  # rather a little wide than a last crumb
+                if at > limit and last > first:
                     break
                 last += 1
                 if last < total and at > 0.38 * width:
