@@ -112,20 +112,22 @@ def train(
     as_json: bool,
 ) -> None:
     """Train a model on TASK. Exit code 0: the condition of --until holds at the end; 1: it does not."""
-    from nbkit._experiments import MODELS, TASKS
+    from nbkit._experiments import experiments
+    from nbkit.components import models
     from nbkit.train import Session, TrainingFailedError, condition
 
-    if task not in TASKS:
-        raise _unknown("task", task, TASKS, "TASK")
-    suiting = [name for name, known in MODELS.items() if task in known.tasks]
-    if model not in suiting:
-        raise _unknown(f"model for {task}", model, suiting, "--model")
-    knobs = {"lr": lr, "weight_decay": weight_decay, "batch_size": batch_size}
+    known = experiments()
+    if task not in known:
+        raise _unknown("task", task, known, "TASK")
+    if model not in known[task]:
+        raise _unknown(f"model for {task}", model, known[task], "--model")
+    experiment = known[task][model]
+    knobs: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "batch_size": batch_size}
     try:
         reached = condition(until) if until else None
-        recipe = replace(MODELS[model].recipe(), **{k: v for k, v in knobs.items() if v is not None})
-        data = TASKS[task](seed)
-        session = Session(MODELS[model].diagram(data), data, recipe, seed=seed, name=model)
+        recipe = replace(experiment.recipe, **{k: v for k, v in knobs.items() if v is not None})
+        data = experiment.data(seed=seed)
+        session = Session(models()[model](), data, recipe, seed=seed, name=model)
         start = time.perf_counter()
         with _progress(session, budget):
             session.run(until, steps=steps, seconds=budget)

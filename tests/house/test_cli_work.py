@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from nbkit.cli import main
 from nbkit.components import catalogue
 
 NBKIT = Path(sys.executable).parent / "nbkit"
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run nbkit and return what came of it."""
-    return subprocess.run([NBKIT, *map(str, arguments)], capture_output=True, text=True)
+def run(*arguments: object) -> Result:
+    """Run nbkit inside this process, which has imported torch already, and return what came of it."""
+    return CliRunner().invoke(main, [*map(str, arguments)], prog_name="nbkit")
 
 
 def mistake(*arguments: object) -> str:
     """Run nbkit with a mistake and return the line that says so."""
     result = run(*arguments)
-    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.exit_code == 2, result.stdout + result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     *usage, line = result.stderr.splitlines()
@@ -44,7 +46,7 @@ def test_show_lists_the_components() -> None:
 def test_show_writes_the_components_picture(tmp_path: Path) -> None:
     path = tmp_path / "attention.svg"
     result = run("show", "attention", "-o", path)
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert path.read_text() == catalogue()["attention"]().svg()
     assert ET.fromstring(path.read_text()).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314  (our own)
     assert run("show", "attention").stdout == path.read_text() + "\n"
@@ -89,7 +91,7 @@ def test_show_refuses(tmp_path: Path) -> None:
 def result_of(*arguments: object, code: int = 0) -> dict[str, Any]:
     """Run `nbkit train … --json` and return what it printed."""
     result = run("train", *arguments, "--json")
-    assert result.returncode == code, result.stderr
+    assert result.exit_code == code, result.stderr
     assert result.stderr == "", "progress is for terminals"
     facts: dict[str, Any] = json.loads(result.stdout)
     return facts
@@ -126,7 +128,7 @@ def test_train_takes_knobs() -> None:
 
 def test_train_tells_a_person_what_happened() -> None:
     result = run("train", "spirals", "--model", "spirals-mlp", "--steps", 5, "--until", "test/accuracy>2")
-    assert result.returncode == 1
+    assert result.exit_code == 1
     first, second, *metrics, last = result.stdout.splitlines()
     assert first.startswith("spirals-mlp (")
     assert first.endswith("parameters) on two spirals")
@@ -161,7 +163,7 @@ REFUSALS = {
     ),
     ("digits", "--model", "grokking-mlp"): (
         "Error: Invalid value for --model: no model for digits is called 'grokking-mlp'. "
-        "There are: digits-mlp"
+        "There are: digits-convnet, digits-mlp"
     ),
     ("digits", "--model", "digits-mlp", "--until", "__import__('os').system('true')"): (
         "Error: until: a condition must read like 'test/accuracy > 0.99' (a metric, one of > >= < <=, a "
@@ -191,6 +193,6 @@ def test_train_names_the_metrics_there_are() -> None:
 
 def test_train_says_that_the_loss_left_the_numbers() -> None:
     result = run("train", "digits", "--model", "digits-mlp", "--lr", "1e30", "--budget", 60)
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert result.stderr.startswith("Error: digits-mlp: training stopped at step ")
     assert "Traceback" not in result.stderr
