@@ -1,0 +1,244 @@
+"""Random well-typed diagrams for property tests, built through the public combinators only.
+
+`diagrams()` gives diagrams with blocks, repetitions (also nested and tied), residuals, fan-outs, woven axes, images,
+windows, token inputs, two inputs, attention; sizes are numbers or open. `diagrams(concrete=True)` gives sizes that are
+all small numbers, so that a torch module can be made of it.
+
+    @given(diagrams())
+    def test_something(d: Diagram) -> None: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+import nbkit as nk
+from nbkit import Array, Axis, Diagram, DiagramTypeError, Fn, skip
+from nbkit.components import attention
+from nbkit.language.axes import parse_array
+
+Draw = Callable[..., Any]
+
+STARTS = (
+    "x m", "x=4 m=6", "b x m=8", "y k", "x k=4", "h x=3 k=2", "c=4 x:2=8", "b c x:2", "c=6 x=12", "x y z", "a=1",
+    "i=8 j=8", "x:3=4 c=2", "λ=3 μ",
+)  # fmt: skip
+CONCRETE = (
+    "x=4 m=6",
+    "b=2 x=3 m=8",
+    "y=3 k=5",
+    "x=6 k=4",
+    "h=2 x=3 k=2",
+    "c=4 x:2=8",
+    "c=6 x=12",
+    "i=4 j=4",
+    "a=1",
+)
+TOKENS = ("N(v)[x]", "N(7)[x=3]", "N(v)[b x]", "N(11)[i=2 j=2]")
+CONCRETE_TOKENS = ("N(7)[x=3]", "N(5)[b=2 x=4]")
+FUNCTIONS = ("relu", "gelu", "tanh", "sigmoid", "silu", "square", "abs", "neg")
+MOST_ELEMENTS = 4000
+
+
+def type_of(fn: Fn, array: Array) -> Array:
+    """What comes out when one array goes in."""
+    (out,) = fn.build((array,)).outputs
+    return out
+
+
+@dataclass
+class Maker:
+    """Draws functions that fit an array."""
+
+    draw: Draw
+    concrete: bool
+    fresh: int = 0
+
+    def pick(self, options: Iterable[Any]) -> Any:
+        return self.draw(st.sampled_from(list(options)))
+
+    def name(self) -> str:
+        """A new axis name."""
+        self.fresh += 1
+        return f"{self.pick('fghnpq')}{self.fresh}"
+
+    def token(self, most: int = 5) -> str:
+        """A new axis with its size written out or left open."""
+        number = self.draw(st.integers(1, most))
+        open_ = not self.concrete and self.draw(st.booleans())
+        return self.name() if open_ else f"{self.name()}={number}"
+
+    def some(self, array: Array, least: int = 1) -> list[str]:
+        names = self.draw(st.permutations(array.names))
+        return list(names[: self.draw(st.integers(least, len(names)))])
+
+    # -- functions that keep the type ---------------------------------------------------------------------------
+
+    def keep(self, array: Array, depth: int) -> Fn:
+        """A function from an array to the same type."""
+        steps: list[Callable[[], Fn]] = [
+            lambda: nk.elementwise(self.pick(FUNCTIONS)),
+            lambda: nk.scale(self.pick(["2", "1/2", *(f"{n}**(-1/2)" for n in array.names)])),
+            lambda: nk.dropout(self.pick([0.0, 0.5])),
+        ]
+        if array.axes:
+            steps += [
+                lambda: nk.softmax(" ".join(self.some(array))),
+                lambda: self.pick([nk.norm, nk.rms_norm])(" ".join(self.some(array))),
+                lambda: nk.norm(self.pick(array.names), eps=1e-3, affine=False),
+            ]
+        plain = [axis.name for axis in array if axis.size.is_Integer or axis.size.is_Symbol]
+        if plain:
+            steps += [
+                lambda: self.there_and_back(array, plain),
+                lambda: self.there_and_back(array, plain, bias=False, key=self.pick(["", f"K{self.fresh}"])),
+            ]
+        if len(array.axes) > 1:
+            steps.append(lambda: nk.batch_norm(self.pick(array.names)))
+        lines = [axis.name for axis in array if axis.rank == 1]
+        if len(lines) > 1:
+            steps.append(lambda: nk.mask(f"{lines[0]} <= {lines[1]} + 1", fill="0"))
+        if depth > 0:
+            steps += [
+                lambda: skip + self.chain(array, depth - 1),
+                lambda: self.chain(array, depth - 1) + skip,
+                lambda: self.chain(array, depth - 1) ** self.draw(st.integers(1, 3)),
+                lambda: nk.repeat(self.chain(array, depth - 1), 2, tied=True),
+                lambda: nk.block(self.pick(["part", "layer", "β"]), self.chain(array, depth - 1)),
+                lambda: (skip, self.chain(array, depth - 1)) >> self.pick([nk.add, nk.multiply]),
+            ]
+            if {"x", "k"} <= set(array.names) and "y" not in array and array["x"].rank == 1:
+                steps.append(lambda: (nk.rename(x="y"), skip, skip) >> attention >> nk.rename(y="x"))
+        fn = self.pick(steps)()
+        out = type_of(fn, array)
+        if out.names != array.names:
+            fn = fn >> nk.transpose(" ".join(array.names))
+        return fn
+
+    def there_and_back(self, array: Array, plain: list[str], **options: Any) -> Fn:
+        consumed = self.draw(st.permutations(plain))[: self.draw(st.integers(1, len(plain)))]
+        token = self.token()
+        back = " ".join(f"{array[n].name}:{array[n].rank}={array[n].size}".replace(" ", "") for n in consumed)
+        name = token.partition("=")[0]
+        return nk.linear(f"{' '.join(consumed)} -> {token}", **options) >> nk.linear(f"{name} -> {back}")
+
+    def chain(self, array: Array, depth: int) -> Fn:
+        fn = self.keep(array, depth)
+        for _ in range(self.draw(st.integers(0, 2))):
+            fn = fn >> self.keep(array, depth)
+        return fn
+
+    # -- functions that change the type -------------------------------------------------------------------------
+
+    def change(self, array: Array) -> Fn:
+        """A function from an array to another type."""
+        steps: list[Callable[[], Fn]] = [
+            lambda: nk.linear(f"{' '.join(self.some(array, 0))} -> {self.token()}")
+        ]
+        if array.axes:
+            steps += [
+                lambda: nk.rename(**{self.pick(array.names): self.name()}),
+                lambda: nk.transpose(" ".join(self.some(array))),
+                lambda: nk.reduce(self.pick(["sum", "mean", "max"]), " ".join(self.some(array))),
+                lambda: self.sliced(self.pick(array.axes)),
+                lambda: self.windowed(self.pick(array.axes)),
+                lambda: self.split(self.pick(array.axes)),
+                lambda: self.concat(self.pick(array.names)),
+                lambda: self.contracted(array),
+            ]
+        if len(array.axes) > 1:
+            steps += [lambda: self.merged(array), lambda: self.grouped(array)]
+        return self.pick(steps)()
+
+    def sliced(self, axis: Axis) -> Fn:
+        if axis.size.is_Integer and self.draw(st.booleans()):
+            size = int(axis.size)
+            start = self.draw(st.integers(-size, size - 1))
+            if self.draw(st.booleans()):
+                return nk.index(axis.name, start)
+            first = start % size
+            return nk.slice(axis.name, first, self.draw(st.integers(first + 1, size)))
+        return self.pick([nk.index(axis.name, -1), nk.slice(axis.name, -1), nk.index(axis.name, 0)])
+
+    def windowed(self, axis: Axis) -> Fn:
+        size = self.draw(st.integers(1, 3))
+        stride = self.draw(st.integers(1, 2))
+        number = int(axis.size) if axis.size.is_Integer else None
+        if number is not None and (number % stride or number < size):
+            size = stride = 1
+        padding = "same"
+        if number is not None and self.draw(st.booleans()):
+            padding = str(self.draw(st.integers(0, 1)))
+        fill = self.pick(["0", "0", "-inf"]) if padding == "0" else "0"
+        name = self.name()
+        slide = nk.window(axis.name, size, stride, padding=padding, name=name, fill=fill)
+        return slide >> self.pick(
+            [nk.maximum(name), nk.mean(name), nk.linear(f"{name} -> {self.token()}"), skip]
+        )
+
+    def split(self, axis: Axis) -> Fn:
+        if axis.size.is_Integer:
+            divisor = self.pick([d for d in range(1, int(axis.size) + 1) if int(axis.size) % d == 0])
+            return nk.split(f"{axis.name} -> {self.name()} {self.name()}={divisor}")
+        return nk.split(f"{axis.name} -> {axis.name} {self.name()}")
+
+    def concat(self, name: str) -> Fn:
+        return (skip, self.pick([nk.relu, nk.tanh])) >> nk.concat(name)
+
+    def contracted(self, array: Array) -> Fn:
+        """The array with itself: some axes are contracted, some kept."""
+        inner = self.some(array)
+        return (skip, nk.tanh) >> nk.einsum(f"{' '.join(inner)}, {' '.join(inner)} -> {inner[0]}")
+
+    def merged(self, array: Array) -> Fn:
+        rank = array.axes[0].rank
+        names = [a.name for a in array if a.rank == rank]
+        return nk.merge(f"{' '.join(names)} -> {self.name()}")
+
+    def grouped(self, array: Array) -> Fn:
+        per, consumed, *_ = self.draw(st.permutations(array.names))
+        return nk.linear(f"{consumed} -> {self.token()}", per=per)
+
+    # -- whole functions ----------------------------------------------------------------------------------------
+
+    def pipe(self, begin: Fn, inputs: tuple[Array, ...], steps: int, depth: int) -> Diagram:
+        """A diagram that begins with a function and goes on at random."""
+        diagram = begin.build(inputs)
+        for _ in range(steps):
+            (array,) = diagram.outputs
+            try:
+                step = self.change(array) if self.draw(st.booleans()) else self.keep(array, depth)
+                longer = (begin >> step).build(inputs)
+            except DiagramTypeError as error:
+                if "ambiguous" not in str(error):  # an open size whose name has meant several sizes
+                    raise
+                continue
+            if longer.outputs[0].numel.is_Integer and longer.outputs[0].numel > MOST_ELEMENTS:
+                continue
+            begin, diagram = begin >> step, longer
+        return diagram
+
+
+@st.composite
+def diagrams(draw: Draw, *, concrete: bool = False, steps: int = 5, depth: int = 2) -> Diagram:
+    """A random well-typed diagram; `steps` ops in a row at most, blocks and repetitions `depth` deep."""
+    maker = Maker(draw, concrete)
+    count = draw(st.integers(1, steps))
+    kind = maker.pick(["array", "array", "array", "tokens", "two"])
+    if kind == "tokens":
+        array = parse_array(maker.pick(CONCRETE_TOKENS if concrete else TOKENS))
+        token = maker.token()
+        begin = nk.embed(f"v -> {token}") + nk.positions(f"{array.names[0]} -> {token}")
+        return maker.pipe(begin, (array,), count, depth)
+    array = parse_array(maker.pick(CONCRETE if concrete else STARTS))
+    if kind == "two":
+        first = array.axes[0]
+        other = parse_array(f"{first} r=2")
+        begin = maker.chain(array, depth - 1) * maker.chain(other, depth - 1)
+        begin = begin >> nk.einsum(f"{first.name}, {first.name} r -> {first.name} r")
+        return maker.pipe(begin, (array, other), count - 1, depth)
+    return maker.pipe(skip, (array,), count, depth)
