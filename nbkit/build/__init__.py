@@ -1,4 +1,7 @@
-"""Diagram → program: a torch module that is the diagram, and its cost symbolically (torch is loaded when first asked for)."""
+"""Diagram → program: a torch module that is the diagram, and its cost symbolically.
+
+Torch is loaded when `build_torch` or `DiagramModule` is first asked for.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,15 +1,17 @@
 """What a diagram costs: parameters and floating-point operations, symbolic in the axis sizes.
 
-`params` counts learned numbers: shared weights once, a tied repetition once; it equals Σ numel of the built module.
-`flops` counts one forward pass over the *named* axes (unnamed batch dimensions multiply it): 2 per multiply–add of
-linear maps, convolutions and contractions, as `torch.utils.flop_counter` does. Elementwise functions, sums, norms,
-softmaxes and look-ups are not counted. Needs no torch and works on diagrams whose sizes are still open.
+`params` counts learned numbers: shared weights once, a tied repetition once; it equals Σ numel of the built
+module. `flops` counts one forward pass over the *named* axes (unnamed batch dimensions multiply it): 2 per
+multiply–add of linear maps, convolutions and contractions, as `torch.utils.flop_counter` does. Elementwise
+functions, sums, norms, softmaxes and look-ups are not counted. Needs no torch and works on diagrams whose
+sizes are still open.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from typing import TypeAlias
 
 from sympy import Expr, Integer
 
@@ -21,12 +23,12 @@ from nbkit.language.diagram import Block, Diagram, Node, Repeat
 from nbkit.language.errors import BindingError, nearest
 from nbkit.language.sizes import format_size, substitute
 
-Number = int | Expr
+Number: TypeAlias = int | Expr
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The cost of the node at `path`; the inside of a repetition stands at `path.*`, multiplied by its count."""
+    """The cost of the node at `path`; the inside of a repetition is at `path.*`, times its count."""
 
     path: str
     op: str
@@ -59,7 +61,10 @@ class Cost:
         return _plain(sum((_expr(entry.flops) for entry in self.entries), Integer(0)))
 
     def at(self, **sizes: int) -> Cost:
-        """The cost with sizes given; numbers are plain integers once every size is. `BindingError` for unknown names."""
+        """The cost with sizes given; numbers are plain integers once every size is.
+
+        `BindingError` for unknown names and for sizes that are no positive integers.
+        """
         known = sorted(
             {str(s) for e in self.entries for n in (e.params, e.flops) for s in _expr(n).free_symbols}
         )
@@ -157,7 +162,7 @@ def _params(held: Weights, sharing: str, copies: Expr) -> Expr:
 
 
 @singledispatch
-def flops(op: ops.Op, diagram: Diagram, node: Node) -> Expr:
+def flops(_op: ops.Op, _diagram: Diagram, _node: Node) -> Expr:
     """FLOPs of one application of an op; 0 for all but linear maps and contractions."""
     return Integer(0)
 
@@ -169,7 +174,7 @@ def _(op: ops.Linear, diagram: Diagram, node: Node) -> Expr:
 
 
 @flops.register
-def _(op: ops.Einsum, diagram: Diagram, node: Node) -> Expr:
+def _(_op: ops.Einsum, diagram: Diagram, node: Node) -> Expr:
     axes: dict[str, Axis] = {a.name: a for w in node.ins for a in diagram.wires[w].type}
     operands = [diagram.wires[w].type.names for w in node.ins]
     steps = contractions(operands, diagram.wires[node.outs[0]].type.names)

@@ -1,4 +1,4 @@
-"""The order in which an einsum is contracted: from left to right, each sum taken as soon as nothing else needs it.
+"""The order in which an einsum is contracted: left to right, each sum as soon as nothing else needs it.
 
 Both the generated program and the cost follow this one plan, so that what is counted is what is computed.
 """
@@ -16,7 +16,8 @@ Name = TypeVar("Name", bound=Hashable)
 class Contraction(Generic[Name]):
     """One step on the running operand and the next one.
 
-    `left_sum` and `right_sum` are summed away before they meet; `contracted` are in both and end; `kept` go on.
+    `left_sum` and `right_sum` are summed away before they meet; `contracted` are in both and end; `kept` go
+    on.
     """
 
     left_sum: tuple[Name, ...]

@@ -1,7 +1,7 @@
-"""Why inputs did not fit: asked only after something went wrong, so that a step that goes well pays nothing.
+"""Why inputs did not fit: asked only after something went wrong, so that a good step pays nothing.
 
-Each input is compared with its type, sizes that are still open are read off the shapes, and the diagram is then bound
-to them: the first thing that does not fit is told in the diagram's words.
+Each input is compared with its type, sizes that are still open are read off the shapes, and the diagram is
+then bound to them: the first thing that does not fit is told in the diagram's words.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _values(tensor: Any, array: Array, place: str) -> DiagramError | None:
         )
     if floating or tensor.is_complex():
         return DiagramError(
-            f"{place} is {array}: expected whole numbers (torch.int64), found {tensor.dtype}; convert with .long()"
+            f"{place} is {array}: expected whole numbers (torch.int64), found {tensor.dtype}; "
+            "convert with .long()"
         )
     if array.bound.is_Integer and tensor.numel() and tensor.device.type != "meta":
         wrong = (tensor < 0) | (tensor >= int(array.bound))

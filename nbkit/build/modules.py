@@ -1,11 +1,8 @@
-"""From a program to torch: a tree of modules whose names are the diagram's paths, each with its generated forward.
+"""From a program to torch: a tree of modules whose names are the diagram's paths.
 
-Parameters live in torch's own modules (Linear, Embedding, LayerNorm, RMSNorm, BatchNorm, Conv), so that state dicts,
-initialisation and tools are the usual ones. Initialisation is torch's, except for tables (embeddings, positions):
-normal with standard deviation 1/√m for rows of m numbers, so that a row has length about 1 and logits keep their scale
-when the table is shared with the map back to the vocabulary (torch's own standard deviation of 1 would give logits of
-size √m). A shared weight is initialised as its first user's.
-Generated text is registered with `linecache`: tracebacks, debuggers and profilers show it.
+Parameters live in torch's own modules (`holders.py`), so that state dicts and tools are the usual ones. Each
+block's forward is generated text, compiled once and registered with `linecache`: tracebacks, debuggers and
+profilers show it.
 """
 
 from __future__ import annotations
@@ -18,11 +15,11 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from nbkit.build import runtime
 from nbkit.build.explain import explain
+from nbkit.build.holders import MAKERS, TransposedLinear
 from nbkit.build.program import Part, Program, program
 from nbkit.build.weights import Keys, Weights, sizes_needed
 from nbkit.language.diagram import Diagram
@@ -30,7 +27,7 @@ from nbkit.language.errors import BindingError
 
 
 class DiagramModule(nn.Module):
-    """A torch module that is a diagram: `diagram`, its `plan` and its `code` (the generated forward) are to be read."""
+    """A torch module that is a diagram; read `diagram`, `plan` and `code` (the generated forward)."""
 
     program: ClassVar[Program]
 
@@ -67,66 +64,15 @@ class _Whole(DiagramModule):
             raise reason from error
 
 
-class GroupedLinear(nn.Module):
-    """A linear map of its own for each group: "… g i -> … g o". weight (g, o, i), bias (g, o)."""
-
-    def __init__(self, groups: int, inputs: int, outputs: int, *, bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(groups, outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(groups, outputs)) if bias else None
-        bound = inputs**-0.5  # what nn.Linear's own initialisation comes to
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return runtime.grouped(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        groups, outputs, inputs = self.weight.shape
-        return f"groups={groups}, in_features={inputs}, out_features={outputs}, bias={self.bias is not None}"
-
-
-class TransposedLinear(nn.Module):
-    """A linear map whose weight is another's, transposed. weight (in, out), bias (out)."""
-
-    def __init__(self, weight: nn.Parameter, *, bias: bool) -> None:
-        super().__init__()
-        self.weight = weight
-        self.bias = nn.Parameter(torch.empty(weight.shape[1])) if bias else None
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -(weight.shape[0] ** -0.5), weight.shape[0] ** -0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight.t(), self.bias)
-
-    def extra_repr(self) -> str:
-        inputs, outputs = self.weight.shape
-        return f"in_features={inputs}, out_features={outputs}, bias={self.bias is not None}"
-
-
-class Positions(nn.Module):
-    """A learned vector for each position. weight (x, m)."""
-
-    def __init__(self, positions: int, features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(positions, features))
-
-    def forward(self) -> Tensor:
-        return self.weight
-
-    def extra_repr(self) -> str:
-        return ", ".join(map(str, self.weight.shape))
-
-
 def build_torch(
     diagram: Diagram, seed: int | None = None, *, peepholes: bool = True, **sizes: int
 ) -> DiagramModule:
     """A torch module that is the diagram; submodules have the diagram's paths as names.
 
-    `sizes` bind free sizes; those that no parameter needs may stay open and are read off the inputs. `seed` makes the
-    initial weights reproducible and leaves torch's generator alone. Without `peepholes` every op is computed by
-    itself; weights and results are the same. `BindingError` if a parameter needs a size that is not given.
+    `sizes` bind free sizes; those that no parameter needs may stay open and are read off the inputs. `seed`
+    makes the initial weights reproducible and leaves torch's generator alone. Without `peepholes` every op is
+    computed by itself; weights and results are the same. `BindingError` if a parameter needs a size that is
+    not given.
 
     >>> from nbkit import linear, relu
     >>> net = (linear("m -> f=32") >> relu >> linear("f -> n=10", "out")).on("x m=64").torch(seed=0)
@@ -202,82 +148,10 @@ def _learned(path: str, held: Weights, shared: _Shared) -> nn.Module:
     sharing = shared.keys.claim(path, held)
     if sharing == "transposed":
         return TransposedLinear(shared.parameters[held.key], bias="bias" in shapes)
-    module = _MAKERS[held.module](held, shapes)
+    module = MAKERS[held.module](held, shapes)
     if sharing == "same":
         module.register_parameter("weight", shared.parameters[held.key])
     elif held.key:
         weight = module.get_parameter("weight")
         shared.parameters[held.key] = weight
     return module
-
-
-Shapes = dict[str, tuple[int, ...]]
-
-
-def _linear(held: Weights, shapes: Shapes) -> nn.Module:
-    outputs, inputs = shapes["weight"]
-    return nn.Linear(inputs, outputs, bias="bias" in shapes)
-
-
-def _grouped(held: Weights, shapes: Shapes) -> nn.Module:
-    groups, outputs, inputs = shapes["weight"]
-    return GroupedLinear(groups, inputs, outputs, bias="bias" in shapes)
-
-
-def _conv(held: Weights, shapes: Shapes) -> nn.Module:
-    outputs, inputs, *kernel = shapes["weight"]
-    ranks = held.ranks
-    each = [w for w, rank in zip(held.windows, ranks, strict=True) for _ in range(rank)]
-    groups = int(held.groups)
-    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[held.spatial - 1]
-    module: nn.Module = kind(
-        inputs * groups,
-        outputs,
-        tuple(kernel),  # type: ignore[arg-type]  # as many numbers as dimensions
-        stride=tuple(w.stride for w in each),  # type: ignore[arg-type]
-        padding=tuple(w.pads()[0] if w.pads()[0] == w.pads()[1] else 0 for w in each),  # type: ignore[arg-type]
-        dilation=tuple(w.dilation for w in each),  # type: ignore[arg-type]
-        groups=groups,
-        bias="bias" in shapes,
-    )
-    return module
-
-
-def _embedding(held: Weights, shapes: Shapes) -> nn.Module:
-    module = nn.Embedding(*shapes["weight"])
-    nn.init.normal_(module.weight, std=shapes["weight"][1] ** -0.5)
-    return module
-
-
-def _positions(held: Weights, shapes: Shapes) -> nn.Module:
-    module = Positions(*shapes["weight"])
-    nn.init.normal_(module.weight, std=shapes["weight"][1] ** -0.5)
-    return module
-
-
-def _layer_norm(held: Weights, shapes: Shapes) -> nn.Module:
-    return nn.LayerNorm(shapes["weight"], eps=held.eps)
-
-
-def _rms_norm(held: Weights, shapes: Shapes) -> nn.Module:
-    return nn.RMSNorm(shapes["weight"], eps=held.eps)
-
-
-def _batch_norm(held: Weights, shapes: Shapes) -> nn.Module:
-    kind = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}.get(held.spatial, nn.BatchNorm1d)
-    channels = 1
-    for axis in held.rows:
-        channels *= int(axis.numel)
-    return kind(channels, eps=held.eps, affine="weight" in shapes)
-
-
-_MAKERS: dict[str, Callable[[Weights, Shapes], nn.Module]] = {
-    "Linear": _linear,
-    "Grouped": _grouped,
-    "Conv": _conv,
-    "Embedding": _embedding,
-    "Positions": _positions,
-    "LayerNorm": _layer_norm,
-    "RMSNorm": _rms_norm,
-    "BatchNorm": _batch_norm,
-}

@@ -76,10 +76,12 @@ TAKEN_BY_MODULES = frozenset(
         "zero_grad",
     ]
 )
-# What a generated forward uses: a wire may not take these names.
-TAKEN_BY_CODE = (
-    frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(dir(builtins)) | {"self", "layer"}
+# The words of generated code; `runtime.WORDS` says what they mean, and nothing else is in its scope.
+WORDS = frozenset(
+    ["F", "allowed", "check_stride", "forbidden", "grouped", "inf", "join", "rows", "spatial", "torch"]
 )
+# A wire may not take these names.
+TAKEN_BY_CODE = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *WORDS, "self", "layer"])
 
 
 def identifier(name: str, taken: frozenset[str] | set[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf as inf
+from math import inf
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ _masks: dict[tuple[object, ...], Tensor] = {}
 
 
 def spatial(kernel: Callable[..., Tensor], x: Tensor, n: int, *settings: object) -> Tensor:
-    """A kernel for "batch channel *image" applied to any number of leading dimensions; the image has n."""
+    """A kernel for "batch channel *image" with any number of leading dimensions; the image has n."""
     extra = x.dim() - n - 2
     if extra == 0:
         return kernel(x, *settings)
@@ -42,7 +42,7 @@ def grouped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def join(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """Concatenation of arrays of which some lack the leading batch dimensions: they are repeated over them."""
+    """Concatenation where some parts lack the leading batch dimensions: they are repeated over them."""
     n = min(part.dim() for part in parts)
     batch = torch.broadcast_shapes(*(part.shape[: part.dim() - n] for part in parts))
     return torch.cat([part.expand(*batch, *part.shape[part.dim() - n :]) for part in parts], dim)

@@ -1,9 +1,10 @@
 """What each op learns: the kind of torch module that holds it, and the shapes, symbolic in the axis sizes.
 
-One description serves two readers: `modules.py` makes torch modules of it, `costs.py` counts it; it needs no torch.
-Canonical shapes are torch's own: a linear map holds (∏ produced, ∏ consumed), so `"m -> h k"` holds (h·k, m); a linear
-map that consumes window axes is a convolution and holds (channels out, channels in / groups, *kernel), whether or not
-it will be computed by a fused kernel; an embedding holds (v, ∏ m), positions (∏ x, ∏ m). Bias and norms follow torch.
+One description serves two readers: `holders.py` makes torch modules of it, `costs.py` counts it; it needs no
+torch. Canonical shapes are torch's own: a linear map holds (∏ produced, ∏ consumed), so `"m -> h k"` holds
+(h·k, m); a linear map that consumes window axes is a convolution and holds (channels out, channels in /
+groups, *kernel), whether or not a fused kernel will compute it; an embedding holds (v, ∏ m), positions (∏ x,
+∏ m). Bias and norms follow torch.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ Shape = tuple[Expr, ...]
 
 @dataclass(frozen=True)
 class Weights:
-    """What one op learns. `rows` and `cols` name the axes behind a weight's two sides, `key` the weight it shares."""
+    """What one op learns.
+
+    `rows` and `cols` are the axes behind a weight's two sides, `key` names the weight that it shares.
+    """
 
     module: str  # Linear | Grouped | Conv | Embedding | Positions | LayerNorm | RMSNorm | BatchNorm
     shapes: dict[str, Shape]  # parameter name -> shape
@@ -42,6 +46,7 @@ class Weights:
 
 
 def product(sizes: Iterable[Expr]) -> Expr:
+    """The product of sizes; 1 of none."""
     total: Expr = Integer(1)
     for size in sizes:
         total = total * size
@@ -49,6 +54,7 @@ def product(sizes: Iterable[Expr]) -> Expr:
 
 
 def numel(axes: Iterable[Axis]) -> Expr:
+    """How many numbers an array over these axes holds."""
     return product(axis.numel for axis in axes)
 
 
@@ -60,7 +66,7 @@ def makers(diagram: Diagram) -> dict[int, Node]:
 def window_chain(
     diagram: Diagram, wire: int, consumed: Iterable[str], kept: Iterable[str] = ()
 ) -> tuple[Node, ...]:
-    """The windows just before `wire` whose window axes are all consumed: together the window of one convolution."""
+    """The windows just before `wire` whose window axes are all consumed: together those of one kernel."""
     made, names, taken = makers(diagram), set(consumed), set(kept)
     chain: list[Node] = []
     rank = 0
@@ -84,9 +90,10 @@ def weights(diagram: Diagram, node: Node) -> Weights | None:
             return _linear(diagram, node, op, ins[0], outs[0])
         case ops.Embed() as op:
             ((token,),) = parse_spec(op.spec).ins
-            rows = (Axis(token.name, ins[0].bound or Integer(1)),)
+            vocabulary = (Axis(token.name, ins[0].bound or Integer(1)),)
             cols = tuple(outs[0][t.name] for t in parse_spec(op.spec).outs[0])
-            return Weights("Embedding", {"weight": (numel(rows), numel(cols))}, rows, cols, op.key)
+            shape = (numel(vocabulary), numel(cols))
+            return Weights("Embedding", {"weight": shape}, vocabulary, cols, op.key)
         case ops.Positions() as op:
             spec = parse_spec(op.spec)
             rows, cols = (tuple(outs[0][t.name] for t in side[0]) for side in (spec.ins, spec.outs))
@@ -155,15 +162,16 @@ def sizes_needed(diagram: Diagram) -> set[str]:
 
 
 class Keys:
-    """Which weights are shared, by key. The first user of a key holds the weight; the others are checked against it."""
+    """Which weights are shared, by key: the first user holds the weight, the others are checked against it."""
 
     def __init__(self) -> None:
         self.first: dict[str, tuple[str, Weights]] = {}
 
     def claim(self, path: str, held: Weights) -> str:
-        """'own' for a weight of its own, 'same' for a shared one, 'transposed' for one shared the other way round.
+        """'own' for a weight of its own, 'same' for a shared one, 'transposed' for one shared turned round.
 
-        A linear map that swaps the axes of the weight's first user (`"m -> n"`, then `"n -> m"`) is its transpose.
+        A linear map that swaps the axes of the weight's first user (`"m -> n"`, then `"n -> m"`) is its
+        transpose. `DiagramError` if the shapes do not fit.
         """
         if not held.key:
             return "own"
@@ -175,11 +183,8 @@ class Keys:
         swapped = [[axis.name for axis in side] for side in (first.cols, first.rows)] == names != names[::-1]
         if mine == theirs and not swapped:
             return "same"
-        if (
-            mine == theirs[::-1]
-            and held.module == "Linear"
-            and first.module in ("Linear", "Embedding", "Positions")
-        ):
+        turnable = held.module == "Linear" and first.module in ("Linear", "Embedding", "Positions")
+        if turnable and mine == theirs[::-1]:
             return "transposed"
         raise DiagramError(
             f"key '{held.key}' at {path}: the weight would be {_shown(held)}, "

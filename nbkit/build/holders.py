@@ -1,0 +1,143 @@
+"""The torch modules that hold weights: torch's own where it has one, and how each is made.
+
+Initialisation is torch's, except for tables (embeddings, positions): normal with standard deviation 1/√m for
+rows of m numbers, so that a row has length about 1 and logits keep their scale when the table is shared with
+the map back to the vocabulary (torch's own standard deviation of 1 would give logits of size √m). A shared
+weight is initialised as its first user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nbkit.build import runtime
+from nbkit.build.weights import Weights
+
+
+class GroupedLinear(nn.Module):
+    """A linear map of its own for each group: "… g i -> … g o". weight (g, o, i), bias (g, o)."""
+
+    def __init__(self, groups: int, inputs: int, outputs: int, *, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(groups, outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(groups, outputs)) if bias else None
+        bound = inputs**-0.5  # what nn.Linear's own initialisation comes to
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return runtime.grouped(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        groups, outputs, inputs = self.weight.shape
+        return f"groups={groups}, in_features={inputs}, out_features={outputs}, bias={self.bias is not None}"
+
+
+class TransposedLinear(nn.Module):
+    """A linear map whose weight is another's, transposed. weight (in, out), bias (out)."""
+
+    def __init__(self, weight: nn.Parameter, *, bias: bool) -> None:
+        super().__init__()
+        self.weight = weight
+        self.bias = nn.Parameter(torch.empty(weight.shape[1])) if bias else None
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -(weight.shape[0] ** -0.5), weight.shape[0] ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight.t(), self.bias)
+
+    def extra_repr(self) -> str:
+        inputs, outputs = self.weight.shape
+        return f"in_features={inputs}, out_features={outputs}, bias={self.bias is not None}"
+
+
+class Positions(nn.Module):
+    """A learned vector for each position. weight (x, m)."""
+
+    def __init__(self, positions: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(positions, features))
+
+    def forward(self) -> Tensor:
+        return self.weight
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.weight.shape))
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _linear(_held: Weights, shapes: Shapes) -> nn.Module:
+    outputs, inputs = shapes["weight"]
+    return nn.Linear(inputs, outputs, bias="bias" in shapes)
+
+
+def _grouped(_held: Weights, shapes: Shapes) -> nn.Module:
+    groups, outputs, inputs = shapes["weight"]
+    return GroupedLinear(groups, inputs, outputs, bias="bias" in shapes)
+
+
+def _conv(held: Weights, shapes: Shapes) -> nn.Module:
+    outputs, inputs, *kernel = shapes["weight"]
+    ranks = held.ranks
+    each = [w for w, rank in zip(held.windows, ranks, strict=True) for _ in range(rank)]
+    groups = int(held.groups)
+    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[held.spatial - 1]
+    module: nn.Module = kind(
+        inputs * groups,
+        outputs,
+        tuple(kernel),  # type: ignore[arg-type]  # as many numbers as dimensions
+        stride=tuple(w.stride for w in each),  # type: ignore[arg-type]
+        padding=tuple(w.pads()[0] if w.pads()[0] == w.pads()[1] else 0 for w in each),  # type: ignore[arg-type]
+        dilation=tuple(w.dilation for w in each),  # type: ignore[arg-type]
+        groups=groups,
+        bias="bias" in shapes,
+    )
+    return module
+
+
+def _embedding(_held: Weights, shapes: Shapes) -> nn.Module:
+    vocabulary, features = shapes["weight"]
+    module = nn.Embedding(vocabulary, features)
+    nn.init.normal_(module.weight, std=features**-0.5)
+    return module
+
+
+def _positions(_held: Weights, shapes: Shapes) -> nn.Module:
+    module = Positions(*shapes["weight"])
+    nn.init.normal_(module.weight, std=shapes["weight"][1] ** -0.5)
+    return module
+
+
+def _layer_norm(held: Weights, shapes: Shapes) -> nn.Module:
+    return nn.LayerNorm(shapes["weight"], eps=held.eps)
+
+
+def _rms_norm(held: Weights, shapes: Shapes) -> nn.Module:
+    return nn.RMSNorm(shapes["weight"], eps=held.eps)
+
+
+def _batch_norm(held: Weights, shapes: Shapes) -> nn.Module:
+    kind = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}.get(held.spatial, nn.BatchNorm1d)
+    channels = 1
+    for axis in held.rows:
+        channels *= int(axis.numel)
+    return kind(channels, eps=held.eps, affine="weight" in shapes)
+
+
+MAKERS: dict[str, Callable[[Weights, Shapes], nn.Module]] = {
+    "Linear": _linear,
+    "Grouped": _grouped,
+    "Conv": _conv,
+    "Embedding": _embedding,
+    "Positions": _positions,
+    "LayerNorm": _layer_norm,
+    "RMSNorm": _rms_norm,
+    "BatchNorm": _batch_norm,
+}
