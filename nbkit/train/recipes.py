@@ -22,7 +22,10 @@ def grokking_mlp() -> Recipe:
     Model, all with torch's own initialisation: one embedding 97 → 64 for both tokens, merged to 128, linear →
     256 with bias, ReLU, linear → 97 with bias.
 
-    FIGURES_MLP
+    190, 200, 240 steps; 4.3 to 5.7 s. Training accuracy is 0.99 at step 30, where test accuracy is below
+    0.001. With x² for ReLU: 130, 140, 160 steps; 3.3 to 4.0 s. With lr 1e-2: 340, 300, 360 steps; 6.9 to 8.2
+    s. Without weight decay, test accuracy is below 0.001 after 2500 steps. An embedding from N(0, 1/64), as
+    nbkit's own, does as well: 190, 200, 190 steps.
     """
     return Recipe(optimizer="adamw", lr=2e-2, weight_decay=1.0, betas=(0.9, 0.98), eval_every=10)
 
@@ -36,6 +39,8 @@ def grokking_transformer() -> Recipe:
     256 → 64 with ReLU, all biases, no mask, no dropout; a last layer norm; linear 64 → 97, not tied; read at
     the last position.
 
-    FIGURES_TRANSFORMER
+    560, 380, 620 steps; 15 to 26 s if the query is computed at the last position alone, and about twice that
+    if at all three. Training accuracy is 0.99 at step 90 or 100, where test accuracy is below 0.05. With lr
+    3e-3: 650, 840, 740 steps, and without the layer norms 970 and more than 1500 twice.
     """
     return Recipe(optimizer="adamw", lr=5e-3, weight_decay=1.0, betas=(0.9, 0.98), eval_every=10)

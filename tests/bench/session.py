@@ -1,9 +1,9 @@
 """What a session costs beside a bare loop, and how fast the recipes grok; a JSON line per tool or variant.
 
-python -m tests.bench.session overhead [--rounds 9]    steps/s of a bare loop, of a session, of one with a view
+python -m tests.bench.session overhead [--rounds 9]    steps/s: bare loop, session, session with a view
 python -m tests.bench.session publisher                CPU time of the training thread with and without a view
 python -m tests.bench.session pause                    how long pause() takes while training
-python -m tests.bench.session threads                  one torch thread against two, alone and beside a busy process
+python -m tests.bench.session threads                  one torch thread or two, alone or beside a busy process
 python -m tests.bench.session grok [--seeds 3]         the grokking recipes in plain torch modules, to > 99 %
 
 Paired and alternating; a ratio is the median over rounds. CPU time is that of the thread that trains.
