@@ -28,6 +28,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     **{name: (module, name) for module, names in _LANGUAGE.items() for name in names},
     "slice": ("nbkit.language.palette", "slice_"),
     "Recipe": ("nbkit.train", "Recipe"),
+    "budget": ("nbkit.train.budget", "budget"),
     "Session": ("nbkit.widgets", "Session"),
 }
 _ROOMS = ("build", "components", "draw", "language", "tasks", "train", "widgets")
@@ -81,6 +82,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language.palette import transpose as transpose
     from nbkit.language.palette import window as window
     from nbkit.train import Recipe as Recipe
+    from nbkit.train.budget import budget as budget
     from nbkit.widgets import Session as Session
 
 

@@ -1,8 +1,8 @@
 """Random well-typed diagrams for property tests, built through the public combinators only.
 
-`diagrams()` gives diagrams with blocks, repetitions (also nested and tied), residuals, fan-outs, woven axes, images,
-windows, token inputs, two inputs, attention; sizes are numbers or open. `diagrams(concrete=True)` gives sizes that are
-all small numbers, so that a torch module can be made of it.
+`diagrams()` gives diagrams with blocks, repetitions (also nested and tied), residuals, fan-outs, woven axes,
+images, windows, token inputs, two inputs, attention; sizes are numbers or open. `diagrams(concrete=True)`
+gives sizes that are all small numbers, so that a torch module can be made of it.
 
     @given(diagrams())
     def test_something(d: Diagram) -> None: ...
@@ -24,9 +24,21 @@ from nbkit.language.axes import parse_array
 Draw = Callable[..., Any]
 
 STARTS = (
-    "x m", "x=4 m=6", "b x m=8", "y k", "x k=4", "h x=3 k=2", "c=4 x:2=8", "b c x:2", "c=6 x=12", "x y z", "a=1",
-    "i=8 j=8", "x:3=4 c=2", "λ=3 μ",
-)  # fmt: skip
+    "x m",
+    "x=4 m=6",
+    "b x m=8",
+    "y k",
+    "x k=4",
+    "h x=3 k=2",
+    "c=4 x:2=8",
+    "b c x:2",
+    "c=6 x=12",
+    "x y z",
+    "a=1",
+    "i=8 j=8",
+    "x:3=4 c=2",
+    "λ=3 μ",
+)
 CONCRETE = (
     "x=4 m=6",
     "b=2 x=3 m=8",
@@ -76,7 +88,7 @@ class Maker:
         names = self.draw(st.permutations(array.names))
         return list(names[: self.draw(st.integers(least, len(names)))])
 
-    # -- functions that keep the type ---------------------------------------------------------------------------
+    # -- functions that keep the type ----------------------------------------------------------------------
 
     def keep(self, array: Array, depth: int) -> Fn:
         """A function from an array to the same type."""
@@ -132,7 +144,7 @@ class Maker:
             fn = fn >> self.keep(array, depth)
         return fn
 
-    # -- functions that change the type -------------------------------------------------------------------------
+    # -- functions that change the type --------------------------------------------------------------------
 
     def change(self, array: Array) -> Fn:
         """A function from an array to another type."""
@@ -203,7 +215,7 @@ class Maker:
         per, consumed, *_ = self.draw(st.permutations(array.names))
         return nk.linear(f"{consumed} -> {self.token()}", per=per)
 
-    # -- whole functions ----------------------------------------------------------------------------------------
+    # -- whole functions -----------------------------------------------------------------------------------
 
     def pipe(self, begin: Fn, inputs: tuple[Array, ...], steps: int, depth: int) -> Diagram:
         """A diagram that begins with a function and goes on at random."""

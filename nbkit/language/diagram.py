@@ -173,8 +173,9 @@ class Diagram:
         for name, value in sizes.items():
             if name not in known:
                 free = f"has free sizes {', '.join(known)}" if known else "has no free sizes"
+                hint = nearest(name, known) if len(name) > 1 else ""
                 raise BindingError(
-                    f"there is no size {name} to set; the diagram {free}. {nearest(name, known)}".strip()
+                    f"there is no size {name} to set; the diagram {free}{'; ' * bool(hint)}{hint}"
                 )
             if not is_count(value) or value < 1:
                 raise BindingError(f"{name}={value!r} is not a size; sizes are positive integers")
@@ -368,7 +369,7 @@ class Repeat(Op):
                 ", ".join(map(str, side)) for side in (self.body.inputs, self.body.outputs)
             )
             raise Mismatch(
-                f"repeat(×{self.n}) must preserve its type: {became}",
+                f"must preserve its type: {became}",
                 "end the repeated part with a map back to the axes it received",
             )
         return self.body.outputs

@@ -34,7 +34,7 @@ class DiagramTypeError(DiagramError):
         return text
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints: the picture where there is a notebook, and the message without our own frames."""
+        """What IPython prints: the picture in a notebook, and the message without our own frames."""
         if self.partial is not None and (display := _notebook_display()) is not None:
             display({"text/html": self._repr_html_(), "text/plain": ""}, raw=True)
         return [f"{type(self).__name__}: {self}"]

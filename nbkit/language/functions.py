@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 from nbkit.language import ops
-from nbkit.language.axes import Array, Spec, parse_array, parse_arrays, parse_spec
+from nbkit.language.axes import Array, Spec, Token, parse_array, parse_arrays, parse_spec
 from nbkit.language.diagram import MOST_COPIES, Block, Diagram, Repeat, Wire
 from nbkit.language.errors import ArityError, DiagramError, DiagramTypeError, Mismatch, ParseError
 from nbkit.language.sizes import NAME, check_name, is_count
@@ -47,9 +47,15 @@ class Fn(ABC):
         """How many arrays it takes; None for any number."""
         return 1
 
+    def inside(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
+        """Adds the function's nodes to a diagram that is all its own: a named part without the plate around
+        it.
+        """
+        return self.apply(builder, wires)
+
     def body(self, builder: Builder, wires: tuple[Traced, ...]) -> Diagram:
         """The function as the inside of a block or repetition of the builder's diagram."""
-        return trace(self.name or "repeat", self.apply, builder, wires)
+        return trace(self.name or "repeat", self.inside, builder, wires)
 
     def __call__(self, *wires: Traced) -> Any:
         """The wire that comes out of applying it to wires, or a tuple of several."""
@@ -81,7 +87,7 @@ class Fn(ABC):
             shown = ", ".join(" ".join(a.names) or "any" for a in self.domain())
             raise ArityError(f"{self.name or self} takes {count(wanted)} ({shown}), got {len(arrays)}")
         builder = Builder(self.name or "diagram", tuple(Wire(array) for array in arrays))
-        return builder.finish(self.apply(builder, builder.inputs()))
+        return builder.finish(self.inside(builder, builder.inputs()))
 
     def diagram(self) -> Diagram:
         """The diagram on the smallest inputs that fit: axes that an op misses are added to the input behind
@@ -329,11 +335,8 @@ class Named(Fn):
     def apply(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
         return builder.apply(Block(self.body(builder, wires)), self.name, wires)
 
-    def body(self, builder: Builder, wires: tuple[Traced, ...]) -> Diagram:
-        return trace(self.name, self.inner.apply, builder, wires)
-
-    def build(self, arrays: tuple[Array, ...]) -> Diagram:
-        return replace(self.inner.build(arrays), name=self.name)
+    def inside(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
+        return self.inner.apply(builder, wires)
 
     def domain(self) -> tuple[Array, ...]:
         return self.inner.domain()
@@ -383,14 +386,14 @@ class Traceable(Fn):
         return builder.apply(Block(self.body(builder, wires)), self.name, wires)
 
     def body(self, builder: Builder, wires: tuple[Traced, ...]) -> Diagram:
-        self._check(len(wires), builder.path())
+        self._check(builder, wires, self.name)
         traced = trace(self.name, self._run, builder, wires)
         return replace(traced, wires=self._label(traced.wires))
 
-    def build(self, arrays: tuple[Array, ...]) -> Diagram:
-        self._check(len(arrays), (self.name,))
-        builder = Builder(self.name, self._label(tuple(Wire(array) for array in arrays)))
-        return builder.finish(self._run(builder, builder.inputs()))
+    def inside(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
+        self._check(builder, wires)
+        builder.wires[:] = self._label(tuple(builder.wires))
+        return self._run(builder, wires)
 
     def _label(self, wires: tuple[Wire, ...]) -> tuple[Wire, ...]:
         """Input wires carry the function's parameter names."""
@@ -401,33 +404,43 @@ class Traceable(Fn):
             *wires[len(labels) :],
         )
 
-    def _check(self, found: int, path: tuple[str, ...]) -> None:
-        if found != self.takes():
+    def _check(self, builder: Builder, wires: tuple[Traced, ...], called: str = "") -> None:
+        """The arrays that go in must have the axes that the signature names."""
+        if len(wires) != self.takes():
             left = self.signature.partition("->")[0].strip()
-            raise ArityError(f"{self.name} takes {count(self.takes())} ({left}), got {found}", path=path)
+            raise ArityError(
+                f"{self.name} takes {count(self.takes())} ({left}), got {len(wires)}", path=builder.path()
+            )
+        for number, (wire, bundle) in enumerate(zip(wires, parse_spec(self.signature).ins, strict=True)):
+            try:
+                ops.check_tokens(wire.type, bundle, number if len(wires) > 1 else None)
+            except Mismatch as error:
+                raise builder.explain(error, called, wires) from None
 
     def _run(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
         """Runs the function and brings its results to the signature's order, woven axes in front."""
         spec = parse_spec(self.signature)
-        for number, (wire, bundle) in enumerate(zip(wires, spec.ins, strict=True)):
-            try:
-                ops.check_tokens(wire.type, bundle, number if len(wires) > 1 else None)
-            except Mismatch as error:
-                raise builder.explain(error, self.name, wires) from None
         results = self.function(*wires)
         outs = results if isinstance(results, tuple) else (results,)
-        if len(outs) != len(spec.outs) or not all(isinstance(out, Traced) for out in outs):
-            found = ", ".join(type(out).__name__ for out in outs) or "nothing"
+        if not all(isinstance(out, Traced) for out in outs):
+            found = ", ".join(type(out).__name__ for out in outs)
+            raise self._broken(builder, f"promises wires, but the function returned {found}")
+        if len(outs) != len(spec.outs):
             raise self._broken(
-                builder, f"promises {count(len(spec.outs))}, but the function returned {found}"
+                builder, f"promises {count(len(spec.outs))}, but the function returned {len(outs)}"
+            )
+        if any(out.builder is not builder for out in outs):
+            raise self._broken(
+                builder, "is that of this block, but the function returned a wire of another block"
             )
         pairs = zip(outs, spec.outs, strict=True)
-        return tuple(self._conform(builder, out, tuple(t.name for t in bundle)) for out, bundle in pairs)
+        return tuple(self._conform(builder, out, bundle) for out, bundle in pairs)
 
-    def _conform(self, builder: Builder, out: Traced, promised: tuple[str, ...]) -> Traced:
-        missing = [name for name in promised if name not in out.type]
-        if missing:
-            raise self._broken(builder, f"promises axis '{missing[0]}', but the result is  {out.type}")
+    def _conform(self, builder: Builder, out: Traced, bundle: tuple[Token, ...]) -> Traced:
+        promised = tuple(token.name for token in bundle)
+        for token in bundle:
+            if token.name not in out.type or token.size not in (None, out.type[token.name].size):
+                raise self._broken(builder, f"promises axis '{token}', but the result is  {out.type}")
         order = (*(axis.name for axis in out.type.without(promised)), *promised)
         if out.type.names == order:
             return out

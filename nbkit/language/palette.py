@@ -13,7 +13,7 @@ from nbkit.language.functions import Apply, Fn
 from nbkit.language.ops import make_op
 from nbkit.language.sizes import check_name
 
-_HERE = __name__.rpartition(".")[0]
+_HERE = __name__.partition(".")[0]
 
 
 def _make(kind: str, node: str = "", /, **settings: Any) -> Apply:
@@ -21,9 +21,9 @@ def _make(kind: str, node: str = "", /, **settings: Any) -> Apply:
 
 
 def _caller() -> str:
-    """`file.py:14` of the nearest frame outside the language."""
+    """`file.py:14` of the nearest frame outside nbkit: the user's own line, also for library components."""
     frame = sys._getframe(2)
-    while str(frame.f_globals.get("__name__", "")).startswith(_HERE):
+    while str(frame.f_globals.get("__name__", "")).partition(".")[0] == _HERE:
         if frame.f_back is None:
             return ""
         frame = frame.f_back

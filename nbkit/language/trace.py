@@ -176,11 +176,11 @@ class Builder:
         self, error: Mismatch, called: str, wires: tuple[Traced, ...], where: str = ""
     ) -> DiagramTypeError:
         """The error that a person reads: the place, the fact, how the wires came to be, the remedy."""
-        path = (*self.path(), called)
+        path = (*self.path(), called) if called else self.path()
         wrong = wires[error.wire].number
         lines = [f"in {' → '.join(path)}{_at(where)}", f"  {error.fact}"]
         if error.missing is not None:
-            lines.append(f"      {self._chain(wrong)} ──✗ {called}")
+            lines.append(f"      {self._chain(wrong)} ──✗ {path[-1]}")
         elif len(wires) > 1:
             lines += [f"      input {i + 1}   {self._chain(w.number)}" for i, w in enumerate(wires)]
         if error.hint:

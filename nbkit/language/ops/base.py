@@ -232,8 +232,8 @@ def check_spec(op: Op, text: str, example: str, ins: int | None, outs: int | Non
         or (ins is not None and len(spec.ins[0]) != ins)
         or (outs is not None and len(spec.outs[0]) != outs)
     ):
-        sides = (f"{_COUNT[ins]} on its left", f"{_COUNT[outs]} on its right")
-        raise refused(op, f"cannot read {text[:60]!r}: it has {sides[0]} and {sides[1]}", f"as in {example}")
+        sides = f"{_COUNT[ins]} on the left and {_COUNT[outs]} on the right"
+        raise refused(op, f"cannot read {text[:60]!r}", f"write {sides}, as in {example}")
     return spec
 
 
