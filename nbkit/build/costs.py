@@ -21,7 +21,7 @@ from nbkit.language import ops
 from nbkit.language.axes import Axis, parse_spec
 from nbkit.language.diagram import Block, Diagram, Node, Repeat
 from nbkit.language.errors import BindingError, nearest
-from nbkit.language.sizes import format_size, substitute
+from nbkit.language.sizes import format_size, is_count, substitute
 
 Number: TypeAlias = int | Expr
 
@@ -49,6 +49,7 @@ class Cost:
     """
 
     entries: tuple[Entry, ...]
+    free: tuple[str, ...] = ()  # sizes of the diagram that are still open
 
     @property
     def params(self) -> Number:
@@ -65,23 +66,21 @@ class Cost:
 
         `BindingError` for unknown names and for sizes that are no positive integers.
         """
-        known = sorted(
-            {str(s) for e in self.entries for n in (e.params, e.flops) for s in _expr(n).free_symbols}
-        )
         for name, value in sizes.items():
-            if name not in known:
-                free = (
-                    f"the cost depends on {', '.join(known)}" if known else "the cost depends on no free size"
-                )
-                raise BindingError(f"there is no size {name} to set; {free}. {nearest(name, known)}".strip())
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if name not in self.free:
+                free = f"free sizes {', '.join(self.free)}" if self.free else "no free sizes"
+                hint = nearest(name, self.free)
+                raise BindingError(f"there is no size {name} to set; the diagram has {free}. {hint}".strip())
+            if not is_count(value):
                 raise BindingError(f"{name}={value!r} is not a size; sizes are positive integers")
         values = {name: Integer(value) for name, value in sizes.items()}
 
         def put(number: Number) -> Number:
             return _plain(substitute(_expr(number), values))
 
-        return Cost(tuple(replace(e, params=put(e.params), flops=put(e.flops)) for e in self.entries))
+        left = tuple(name for name in self.free if name not in sizes)
+        entries = (replace(e, params=put(e.params), flops=put(e.flops)) for e in self.entries)
+        return Cost(tuple(entries), left)
 
     def by_path(self) -> dict[str, Entry]:
         """Every path, blocks included, with the total of what lies below it."""
@@ -128,7 +127,7 @@ class Cost:
 
 def cost(diagram: Diagram) -> Cost:
     """Parameters and FLOPs of a diagram."""
-    return Cost(tuple(_entries(diagram, "", Keys(), Integer(1), Integer(1))))
+    return Cost(tuple(_entries(diagram, "", Keys(), Integer(1), Integer(1))), diagram.free())
 
 
 def _entries(diagram: Diagram, prefix: str, keys: Keys, copies: Expr, runs: Expr) -> list[Entry]:

@@ -29,7 +29,7 @@ WIDEST = 48  # shape comments stand in one column, unless a line is longer than 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor in the generated code: its variable, what each trailing dimension is, whether batches may precede."""
+    """A tensor in generated code: its variable, what its trailing dimensions are, whether batches may precede."""
 
     text: str
     dims: tuple[Dim, ...]
@@ -100,7 +100,7 @@ class Forward:
         """The submodule that belongs to a step."""
         return f"self.{self.attributes[step.node.id]}"
 
-    # -- sizes --------------------------------------------------------------------------------------------------
+    # -- sizes -------------------------------------------------------------------------------------------
 
     def extent(self, dim: Dim, *values: Value) -> str:
         """The size of a dimension, read off one of the values that have it."""
@@ -134,10 +134,11 @@ class Forward:
                 if len(found) == 1:
                     return f"({_python(found[0], lambda _: f'{text}.shape[{at}]', integer=True)})"  # noqa: B023
         raise BindingError(
-            f"{name} is unbound, and no wire in {self.diagram.name} shows it at run time; give it: d.torch({name}=…)"
+            f"{name} is unbound, and no wire in {self.diagram.name} shows it at run time; "
+            f"give it: d.torch({name}=…)"
         )
 
-    # -- dimensions ---------------------------------------------------------------------------------------------
+    # -- dimensions --------------------------------------------------------------------------------------
 
     def arrange(self, value: Value, order: Sequence[Dim]) -> str:
         """The value with its dimensions in this order (a view)."""
@@ -178,7 +179,7 @@ class Forward:
             return f"{text}.unsqueeze({-behind - 1})"
         return f"{text}.flatten({-count - behind}{f', {-behind - 1}' if behind else ''})"
 
-    # -- the whole ----------------------------------------------------------------------------------------------
+    # -- the whole ---------------------------------------------------------------------------------------
 
     def conformed(self, wire: int) -> str:
         """The value in the order of its type, as it enters or leaves a block."""

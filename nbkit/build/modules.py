@@ -100,9 +100,14 @@ def _seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    running = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    devices = range(torch.cuda.device_count()) if running else range(0)
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(
+            seed
+        )  # not torch.manual_seed: that would seed devices yet to come
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(seed)
         yield
 
 
@@ -116,7 +121,7 @@ class _Shared:
 
 def _module(whole: Program, shared: _Shared, base: type[DiagramModule] = DiagramModule) -> DiagramModule:
     members = {"program": whole, "forward": _compiled(whole.name, whole.text), "__module__": "nbkit.build"}
-    module = type(whole.name, (base,), members)()
+    module: DiagramModule = type(whole.name, (base,), members)()
     for name, part in whole.parts.items():
         module.add_module(name, _part(part, shared))
     return module

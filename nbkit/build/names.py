@@ -1,7 +1,7 @@
-"""Names in generated code: those of the diagram where Python and torch allow it, else with an underscore or a number.
+"""Names in generated code: those of the diagram where Python and torch allow it, else `name_` or `name_2`.
 
-Nothing of a diagram reaches generated code but names that pass the language's own regular expression (checked again
-here), numbers, and our own words; so a diagram from a stranger cannot bring code along.
+Nothing of a diagram reaches generated code but names that pass the language's own regular expression (checked
+again here), numbers, and our own words; so a diagram from a stranger cannot bring code along.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def class_name(name: str) -> str:
 
 
 def attributes(diagram: Diagram) -> dict[str, str]:
-    """The submodule name of each node, by id: the id itself unless torch.nn.Module means something else by it."""
+    """The submodule name of each node, by id: the id itself unless torch.nn.Module has such a thing."""
     found: dict[str, str] = {}
     ids = {node.id for node in diagram.nodes}
     for node in diagram.nodes:

@@ -1,7 +1,7 @@
-"""From a diagram to a plan: the steps of one forward pass, some of them several ops that one torch kernel computes.
+"""From a diagram to a plan: the steps of one forward pass, some of them several ops that one kernel computes.
 
-A peephole looks at a few neighbouring ops and replaces them by a kernel that computes the same; it never fires when a
-wire between them is used anywhere else. All of them can be switched off, and both plans agree.
+A peephole looks at a few neighbouring ops and replaces them by a kernel that computes the same; it never
+fires when a wire between them is used anywhere else. All of them can be switched off, and both plans agree.
 A plan is plain data and needs no torch; `str(plan)` is what tests and readers look at:
 
     attention
@@ -25,7 +25,7 @@ from nbkit.language.sizes import parse_size
 class Attention:
     """softmax over `keys` of the scaled and masked product of queries and keys, times values.
 
-    `query` is the axis that only queries have; `contracted`, `keys` and `values` are the axes of size k, x and k in
+    `query` is the axis that only queries have; `contracted`, `keys` and `values` are the axes k, x and k of
     `"y k, x k, x k -> y k"`; everything else is woven and may be missing on some of the three.
     """
 
@@ -67,7 +67,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the nodes that it computes (the last of them gives it its name and its outputs) and their inputs."""
+    """One step: the nodes that it computes (the last gives it its name and outputs) and their inputs."""
 
     op: Op | Attention | Convolution | Pool
     nodes: tuple[Node, ...]

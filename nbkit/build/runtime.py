@@ -23,7 +23,7 @@ def spatial(kernel: Callable[..., Tensor], x: Tensor, n: int, *settings: object)
         return kernel(x, *settings)
     if extra > 0:
         leading = x.shape[: extra + 1]
-        return kernel(x.flatten(0, extra), *settings).unflatten(0, leading)
+        return torch.unflatten(kernel(x.flatten(0, extra), *settings), 0, leading)
     y = kernel(x.reshape((1,) * -extra + x.shape), *settings)
     return y.reshape(y.shape[-extra:])
 
@@ -34,7 +34,7 @@ def rows(kernel: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def grouped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """ "… g i -> … g o", a linear map for each g; weight (g, o, i), or as a convolution has it (g·o, i, *kernel)."""
+    """A linear map for each g, from i to o; weight (g, o, i), or a convolution's (g·o, i, *kernel)."""
     groups = x.shape[-2]
     weight = weight.reshape(groups, -1, x.shape[-1])
     y = torch.einsum("...gi,goi->...go", x, weight)
@@ -44,7 +44,7 @@ def grouped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def join(parts: Sequence[Tensor], dim: int) -> Tensor:
     """Concatenation where some parts lack the leading batch dimensions: they are repeated over them."""
     n = min(part.dim() for part in parts)
-    batch = torch.broadcast_shapes(*(part.shape[: part.dim() - n] for part in parts))
+    batch = max((part.shape[: part.dim() - n] for part in parts), key=len)
     return torch.cat([part.expand(*batch, *part.shape[part.dim() - n :]) for part in parts], dim)
 
 
@@ -66,7 +66,7 @@ def allowed(
 ) -> Tensor:
     """Where all of the relations hold, over the axes named; made once for each size and device.
 
-    `over` are the axes of the softmax that follows: `DiagramError` if it would find nothing that is allowed (0/0).
+    `over` are the axes of the softmax that follows: `DiagramError` if it would find nothing allowed (0/0).
     """
     return _mask(texts, names, sizes, device, over, hide=False)
 
@@ -132,6 +132,6 @@ def _check_rows(mask: Tensor, texts: tuple[str, ...], names: tuple[str, ...], ov
 
 # The names that generated code may use; nothing else is in its scope.
 WORDS = {
-    "F": F, "allowed": allowed, "check_stride": check_stride, "forbidden": forbidden, "grouped": grouped, "inf": inf,
-    "join": join, "rows": rows, "spatial": spatial, "torch": torch,
+    "F": F, "allowed": allowed, "check_stride": check_stride, "forbidden": forbidden, "grouped": grouped,
+    "inf": inf, "join": join, "rows": rows, "spatial": spatial, "torch": torch,
 }  # fmt: skip

@@ -162,7 +162,7 @@ def sizes_needed(diagram: Diagram) -> set[str]:
 
 
 class Keys:
-    """Which weights are shared, by key: the first user holds the weight, the others are checked against it."""
+    """Which weights are shared, by key: the first user holds it, the others are checked against it."""
 
     def __init__(self) -> None:
         self.first: dict[str, tuple[str, Weights]] = {}

@@ -30,7 +30,7 @@ def mask_call(
     shapes: Sequence[Value],
     over: Sequence[str],
 ) -> Value:
-    """A call for the (cached) mask: `allowed` or `forbidden` elements, over the axes that the relations speak of."""
+    """A call for the mask: `allowed` or `forbidden` elements over the axes that the relations speak of."""
     listed, names, extents, axes = (
         f"({', '.join(items)}{',' * (len(items) == 1)})"
         for items in (

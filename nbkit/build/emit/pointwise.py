@@ -9,8 +9,8 @@ from nbkit.language import ops
 from nbkit.language.sizes import parse_size
 
 FUNCTIONS = {
-    "relu": "torch.relu", "gelu": "F.gelu", "tanh": "torch.tanh", "sigmoid": "torch.sigmoid", "silu": "F.silu",
-    "square": "torch.square", "exp": "torch.exp", "abs": "torch.abs", "neg": "torch.neg",
+    "relu": "torch.relu", "gelu": "F.gelu", "tanh": "torch.tanh", "sigmoid": "torch.sigmoid",
+    "silu": "F.silu", "square": "torch.square", "exp": "torch.exp", "abs": "torch.abs", "neg": "torch.neg",
 }  # fmt: skip
 
 

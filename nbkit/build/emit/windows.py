@@ -30,7 +30,7 @@ def _(op: Convolution, f: Forward, step: Step) -> None:
 def _padded(
     f: Forward, step: Step, windows: Sequence[ops.Window], by_kernel: Sequence[bool], fill: str
 ) -> tuple[Value, list[Dim]]:
-    """The input with the padding that the kernel does not do itself, and the dimensions that the windows slide over."""
+    """The input with the padding that the kernel does not do itself, and the dimensions slid over."""
     x, (source,) = f.value(step.ins[0]), step.ins
     places: list[Dim] = []
     amounts: dict[Dim, tuple[int, int]] = {}
