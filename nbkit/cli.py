@@ -62,7 +62,7 @@ def lab(notebook: Path | None, browser: bool | None, port: int | None, ip: str |
 
 def _lab_options(notebook: Path | None, browser: bool | None, port: int | None, ip: str | None) -> list[str]:
     root = Path.cwd()
-    options = []
+    options = ["--LabApp.news_url=None"]  # no question about news over the first notebook
     if notebook is not None:
         target = notebook.resolve()
         if not target.is_relative_to(root):
