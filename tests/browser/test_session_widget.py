@@ -174,6 +174,7 @@ def test_bad_values_are_refused_in_words(at_1280: LabPage, shots: Path) -> None:
         assert rate.get_attribute("aria-invalid") is not None
     page.page.screenshot(path=str(shots / "refused-1280.png"))
     rate.press("Escape")
+    expect(widget.locator(".nbk-notice")).to_be_hidden()
     assert rate.input_value() == "0.01"
     assert page.ask("session.knobs['lr']") == 0.01
     page.kexec("session.close()")

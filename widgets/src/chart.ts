@@ -77,6 +77,9 @@ export class Chart {
     this.steps = scale(state.logSteps, first, Math.max(first * 10, state.lastStep, 1), EDGE.left, right);
     const [low, high] = this.range(state);
     const values = scale(state.logValues, low, high, bottom, EDGE.top);
+    if (!state.lines.some((line) => line.curve.length)) {
+      return this.note("No points yet: press Play, or Step.", color("--nbk-faint"));
+    }
     this.axes(state, values, color("--nbk-grid"), color("--nbk-faint"), right, bottom);
 
     g.save();
@@ -86,7 +89,6 @@ export class Chart {
     this.marks(state.events, color("--nbk-mark"), bottom);
     for (const line of state.lines) if (line.visible) this.line(line, state, values, color(line.color));
     g.restore();
-    if (!state.lines.some((line) => line.curve.length)) this.note("No points yet: press Play, or Step.", color("--nbk-faint"));
     if (state.cursor !== null) this.cursor(state, values, color, bottom);
   }
 

@@ -73,7 +73,10 @@ export class Knob {
     this.field.addEventListener("change", () => this.commit());
     this.field.addEventListener("keydown", (event) => {
       if (event.key === "Enter") this.commit();
-      if (event.key === "Escape") this.reset();
+      if (event.key === "Escape") {
+        this.reset();
+        this.complain(null);
+      }
       if (event.key === "Enter" || event.key === "Escape") event.stopPropagation();
     });
     this.field.addEventListener("input", () => attribute(this.field, "aria-invalid", typeof parseKnob(this.field.value, options) === "string"));
