@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
 from xml.sax.saxutils import escape, quoteattr
 
 from nbkit.draw import labels

@@ -9,88 +9,13 @@ the contraction's arrow, as in Abbott's figures.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
+from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, contraction
 from nbkit.language import ops
-from nbkit.language.axes import Array, parse_spec
+from nbkit.language.axes import parse_spec
 from nbkit.language.diagram import Block, Diagram, Node, Repeat
 from nbkit.language.ops import Op
-
-
-@dataclass(frozen=True)
-class Region:
-    """A part of the picture with a frame: a plate (block) or a pair of parentheses (repetition)."""
-
-    path: str
-    kind: str  # "plate" | "repeat"
-    title: str
-    depth: int
-    parent: Region | None = None
-    count: str = ""
-    fill: str = ""
-
-    def chain(self) -> tuple[Region, ...]:
-        """The region and those around it, outermost first."""
-        return (*(self.parent.chain() if self.parent else ()), self)
-
-
-@dataclass(eq=False, repr=False)
-class Value:
-    """An array between two steps."""
-
-    array: Array
-    wire: str
-    label: str = ""
-    maker: Step | None = None
-    user: Step | None = None
-
-
-@dataclass(eq=False, repr=False)
-class Step:
-    """One thing to draw: `glyph` says how; `extra` holds what only that glyph needs."""
-
-    glyph: str
-    path: str
-    op: Op
-    ins: list[Value]
-    outs: list[Value]
-    region: Region | None  # where its inputs and its own picture lie
-    out_region: Region | None  # where its outputs lie
-    host: Step | None = None  # a step without inputs stands in the column of its host, below it
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(eq=False, repr=False)
-class Flow:
-    name: str
-    inputs: list[Value]
-    outputs: list[Value]
-    steps: list[Step]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Which parts are drawn closed: `depth` levels of blocks are open (None: all), `style` may say otherwise by path."""
-
-    depth: int | None = None
-    unroll: bool = False
-    conv: str = "collapsed"
-    style: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def closed(self, path: str, depth: int) -> bool:
-        looks = self.style.get(path, {})
-        if isinstance(looks.get("fold"), bool):
-            return bool(looks["fold"])
-        return self.depth is not None and depth >= self.depth
-
-
-class Nothing(Op):
-    """The op of steps that only structure the picture: copies, frames, crossings."""
-
-    def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
-        return ins
-
 
 _NOTHING = Nothing()
 _PLATES = {"attention": "attention", "mlp": "ffn", "residual": "residual"}
@@ -99,13 +24,10 @@ _PLATES = {"attention": "attention", "mlp": "ffn", "residual": "residual"}
 def flow(diagram: Diagram, fold: Fold) -> Flow:
     """The steps of a diagram."""
     build = _Flattener(fold)
-    inputs = [
-        build.value(w.type, f"{i}", w.name)
-        for i, w in zip(diagram.ins, (diagram.wires[i] for i in diagram.ins), strict=True)
-    ]
+    inputs = [Value(diagram.wires[i].type, f"{i}", diagram.wires[i].name) for i in diagram.ins]
     outs = build.body(diagram, dict(zip(diagram.ins, inputs, strict=True)), "", None, 0)
     steps, outputs = _copies(inputs, build.steps, outs)
-    return Flow(diagram.name, inputs, outputs, _hosts(_ride(steps)))
+    return Flow(inputs, outputs, _hosts(_ride(steps)))
 
 
 class _Flattener:
@@ -113,26 +35,17 @@ class _Flattener:
         self.fold = fold
         self.steps: list[Step] = []
 
-    def value(self, array: Array, wire: str, label: str = "") -> Value:
-        return Value(array, wire, label)
-
     def step(
-        self,
-        glyph: str,
-        path: str,
-        op: Op,
-        ins: list[Value],
-        outs: list[Value],
-        region: Region | None,
-        **extra: Any,
+        self, glyph: str, path: str, op: Op, ins: list[Value], outs: list[Value], region: Region | None
     ) -> Step:
-        step = Step(glyph, path, op, ins, outs, region, region, extra=extra)
+        step = Step(glyph, path, op, ins, outs, region, region)
         self.steps.append(step)
         return step
 
     def body(
         self, part: Diagram, at: dict[int, Value], prefix: str, region: Region | None, depth: int
     ) -> list[Value]:
+        """Adds the steps of a diagram whose wires in `at` are there; gives the values that come out."""
         users: dict[int, int] = {}
         for wire in (*(w for node in part.nodes for w in node.ins), *part.outs):
             users[wire] = users.get(wire, 0) + 1
@@ -143,22 +56,14 @@ class _Flattener:
             path = f"{prefix}{node.id}"
             ins = [at[w] for w in node.ins]
             follower = _convolution(part, position, users) if self.fold.conv == "collapsed" else None
-            if follower is not None:
+            if follower is not None and isinstance(follower.op, ops.Linear):
                 outs = self.outs(part, follower, prefix)
-                self.step(
-                    "conv",
-                    path,
-                    node.op,
-                    ins,
-                    outs,
-                    region,
-                    linear=follower.op,
-                    linear_path=f"{prefix}{follower.id}",
-                )
+                self.step("conv", path, node.op, ins, outs, region).linear = follower.op
                 fused.add(follower.id)
                 at.update(zip(follower.outs, outs, strict=True))
             elif isinstance(node.op, Block | Repeat):
-                at.update(zip(node.outs, self.part(part, node, ins, prefix, region, depth), strict=True))
+                made = self.part(self.outs(part, node, prefix), node.op, path, ins, region, depth)
+                at.update(zip(node.outs, made, strict=True))
             elif _moves_nothing(node):
                 at[node.outs[0]] = ins[0]  # a change of layout moves no wire
             else:
@@ -169,43 +74,35 @@ class _Flattener:
         return [at[w] for w in part.outs]
 
     def outs(self, part: Diagram, node: Node, prefix: str) -> list[Value]:
-        return [self.value(part.wires[w].type, f"{prefix}{w}", part.wires[w].name) for w in node.outs]
+        return [Value(part.wires[w].type, f"{prefix}{w}", part.wires[w].name) for w in node.outs]
 
     def part(
-        self, whole: Diagram, node: Node, ins: list[Value], prefix: str, region: Region | None, depth: int
+        self,
+        outs: list[Value],
+        op: Block | Repeat,
+        path: str,
+        ins: list[Value],
+        region: Region | None,
+        depth: int,
     ) -> list[Value]:
-        """A block or a repetition: closed, or opened between an `enter` and a `leave`."""
-        op, path = node.op, f"{prefix}{node.id}"
-        assert isinstance(op, Block | Repeat)
-        looks = self.fold.style.get(path, {})
-        title = str(looks.get("title", op.body.name.replace("_", " ")))
-        repeats = isinstance(op, Repeat)
-        if repeats and self.fold.unroll and isinstance(op, Repeat):
-            values = ins
+        """A block or a repetition: closed (making `outs`), or opened between an `enter` and a `leave`."""
+        name = op.body.name
+        title = str(self.fold.style.get(path, {}).get("title", name.replace("_", " ")))
+        plate = Region(path, "plate", title, region, fill=_fill(name, depth))
+        if isinstance(op, Repeat) and self.fold.unroll:
             for i in range(op.n):
-                inner = Region(
-                    f"{path}.{i}", "plate", f"{title} {i}", depth, region, fill=_fill(op.body.name, depth)
-                )
-                values = self.opened(op.body, values, f"{path}.{i}.", inner, region, depth + 1)
-            return values
+                inner = replace(plate, path=f"{path}.{i}", title=f"{title} {i}")
+                ins = self.opened(op.body, ins, f"{path}.{i}.", inner, region, depth + 1)
+            return ins
         if self.fold.closed(path, depth):
-            outs = self.outs(whole, node, prefix)
-            count = f"×{op.n}" if isinstance(op, Repeat) else ""
-            self.step("cuboid", path, op, ins, outs, region, title=title, count=count)
+            step = self.step("cuboid", path, op, ins, outs, region)
+            step.title, step.count = title, f"×{op.n}" if isinstance(op, Repeat) else ""
             return outs
         if isinstance(op, Repeat) and op.n > 1:
-            inner = Region(path, "repeat", title, depth, region, count=str(op.n))
-            return self.opened(
-                op.body, ins, f"{path}.*.", inner, region, depth if op.body.name == "repeat" else depth + 1
-            )
-        return self.opened(
-            op.body,
-            ins,
-            f"{path}.",
-            Region(path, "plate", title, depth, region, fill=_fill(op.body.name, depth)),
-            region,
-            depth + 1,
-        )
+            inner = Region(path, "repeat", title, region, count=str(op.n))
+            deeper = depth if name == "repeat" else depth + 1  # a bare repetition is no level of its own
+            return self.opened(op.body, ins, f"{path}.*.", inner, region, deeper)
+        return self.opened(op.body, ins, f"{path}.", plate, region, depth + 1)
 
     def single(self, body: Diagram) -> bool:
         """Whether a body is drawn as one glyph: one op, or one convolution."""
@@ -217,14 +114,14 @@ class _Flattener:
     def opened(
         self, body: Diagram, ins: list[Value], prefix: str, inner: Region, outer: Region | None, depth: int
     ) -> list[Value]:
-        given = [self.value(v.array, f"{prefix}{w}", "") for v, w in zip(ins, body.ins, strict=True)]
         if inner.kind == "plate" and self.single(body):  # a frame around one glyph says nothing
             return self.body(body, dict(zip(body.ins, ins, strict=True)), prefix, outer, depth)
-        enter = self.step("enter", inner.path, _NOTHING, ins, given, outer, frame=inner)
-        enter.out_region = inner
+        given = [Value(v.array, f"{prefix}{w}") for v, w in zip(ins, body.ins, strict=True)]
+        enter = self.step("enter", inner.path, _NOTHING, ins, given, outer)
         made = self.body(body, dict(zip(body.ins, given, strict=True)), prefix, inner, depth)
-        outs = [self.value(v.array, f"{prefix}out{i}", "") for i, v in enumerate(made)]
-        leave = self.step("leave", inner.path, _NOTHING, made, outs, inner, frame=inner)
+        outs = [Value(v.array, f"{prefix}out{i}") for i, v in enumerate(made)]
+        leave = self.step("leave", inner.path, _NOTHING, made, outs, inner)
+        enter.frame = leave.frame = enter.out_region = inner
         leave.out_region = outer
         return outs
 
@@ -249,25 +146,23 @@ def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node
     node = part.nodes[position]
     if not isinstance(node.op, ops.Window) or users.get(node.outs[0], 0) != 1:
         return None
-    for follower in part.nodes[position + 1 :]:
-        if node.outs[0] in follower.ins:
-            if not isinstance(follower.op, ops.Linear):
-                return None
-            spec = parse_spec(follower.op.spec)
-            read = {t.name for t in spec.ins[0]}
-            plain = (
-                node.op.name in read
-                and node.op.axis not in read
-                and len(read) == 2
-                and len(spec.outs[0]) == 1
-                and not follower.op.per
-            )
-            return follower if plain else None
-    return None
+    follower = next((n for n in part.nodes[position + 1 :] if node.outs[0] in n.ins), None)
+    if follower is None or not isinstance(follower.op, ops.Linear):
+        return None
+    spec = parse_spec(follower.op.spec)
+    read = {t.name for t in spec.ins[0]}
+    plain = (
+        node.op.name in read
+        and node.op.axis not in read
+        and len(read) == 2
+        and len(spec.outs[0]) == 1
+        and not follower.op.per
+    )
+    return follower if plain else None
 
 
 def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tuple[list[Step], list[Value]]:
-    """Every value gets one user: copies are made before the first of several, and values without a user end in a dot."""
+    """Gives every value one user: copies stand before the first of several, values without a user end in a dot."""
     uses: dict[int, list[tuple[Step | None, int]]] = {}
     for step in steps:
         for i, value in enumerate(step.ins):
@@ -284,15 +179,11 @@ def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tup
         outs = [Value(value.array, value.wire) for _ in where]
         result.append(Step("copy", value.wire, _NOTHING, [value], outs, region, region))
         for (step, i), out in zip(where, outs, strict=True):
-            if step is None:
-                outputs[i] = out
-            else:
-                step.ins[i] = out
+            (outputs if step is None else step.ins)[i] = out
 
     def discard(values: list[Value], region: Region | None) -> None:
-        result.extend(
-            Step("discard", v.wire, _NOTHING, [v], [], region, region) for v in values if id(v) not in uses
-        )
+        unused = [v for v in values if id(v) not in uses]
+        result.extend(Step("discard", v.wire, _NOTHING, [v], [], region, region) for v in unused)
 
     discard(inputs, None)
     for step in steps:
@@ -312,28 +203,14 @@ def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tup
     return result, outputs
 
 
-def contraction(step: Step) -> bool:
-    """Whether an einsum step sums over an axis of two operands (so that an arrow leaves the cup)."""
-    if not isinstance(step.op, ops.Einsum) or len(step.ins) != 2:
-        return False
-    spec = parse_spec(step.op.spec)
-    first, second = ({t.name for t in bundle} for bundle in spec.ins)
-    return bool((first & second) - {t.name for t in spec.outs[0]})
-
-
 def _ride(steps: list[Step]) -> list[Step]:
     """A scale right after a contraction is drawn on the arrow that leaves the cup."""
     kept = []
     for step in steps:
         maker = step.ins[0].maker if step.ins else None
-        if (
-            isinstance(step.op, ops.Scale)
-            and maker is not None
-            and maker.region == step.region
-            and contraction(maker)
-        ):
-            maker.extra["scale"] = step.op.factor
-            maker.extra["scale_path"] = step.path
+        rides = maker is not None and maker.region == step.region and contraction(maker)
+        if isinstance(step.op, ops.Scale) and maker is not None and rides and not maker.scale:
+            maker.scale = step.op.factor
             maker.outs = step.outs
             step.outs[0].maker = maker
         else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from nbkit.draw.flow import Fold
 from nbkit.draw.picture import Picture, picture
+from nbkit.draw.steps import Fold
 from nbkit.draw.themes import THEMES
 from nbkit.language.diagram import Diagram
 from nbkit.language.errors import DiagramError, nearest

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nbkit.draw.columns import Bundle, Placed
-from nbkit.draw.flow import Region
+from nbkit.draw.lanes import Bundle, Placed
+from nbkit.draw.steps import Region, chain
 
 PITCH = 20.0
 APART = 33.0
@@ -29,8 +29,7 @@ def clearance(above: Region | None, below: Region | None) -> float:
     """Extra room between two arrays for the frames of the regions that end or begin between them."""
     if above is below:
         return 0.0
-    upper = above.chain() if above else ()
-    lower = below.chain() if below else ()
+    upper, lower = chain(above), chain(below)
     common = 0
     while common < min(len(upper), len(lower)) and upper[common] == lower[common]:
         common += 1
@@ -40,7 +39,7 @@ def clearance(above: Region | None, below: Region | None) -> float:
 
 
 def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane, float]:
-    """y of every (bundle id, lane) in these cuts; the topmost is 0."""
+    """The y of every (bundle id, lane) in these cuts; the topmost is 0."""
     solver = _Solver(cuts)
     present = solver.index
     loose: list[tuple[int, int]] = []

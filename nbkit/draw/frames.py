@@ -1,0 +1,111 @@
+"""Frames: plates behind blocks, parentheses around repetitions, and the arrows where a row is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nbkit.draw.canvas import Box, Canvas, data, number
+from nbkit.draw.labels import Run
+from nbkit.draw.lanes import NOTHING, Bundle
+from nbkit.draw.steps import Region, chain
+from nbkit.draw.tracks import TITLE, Lane
+
+HEAD = 19.0  # room above the top lane of an array: labels and floating functions
+FOOT = 9.0
+TURN = 34.0  # room for the arrows of a line break
+_BRACKET = 14.0
+
+Sides = tuple[float | None, float | None]  # x of the left and right border; None where it lies in another row
+
+
+def boxes(
+    cuts: list[list[Bundle]],
+    y: Mapping[Lane, float],
+    sides: Mapping[Region, Sides],
+    extent: tuple[float, float],
+) -> dict[Region, Box]:
+    """The rectangle of every region in a row, outer ones first; each encloses those inside it."""
+    inside: dict[Region, list[float]] = {}
+    for bundle in (b for cut in cuts for b in cut):
+        for region in chain(bundle.region):
+            inside.setdefault(region, []).extend(y[id(bundle), lane] for lane in bundle.lanes)
+    found: dict[Region, Box] = {}
+    for region in sorted(inside, key=lambda r: -len(r.chain())):
+        levels = inside[region]
+        children = [box for r, box in found.items() if r.parent == region]
+        top = min([min(levels) - HEAD, *(box[1] - 6 for box in children)])
+        bottom = max([max(levels) + FOOT + 3, *(box[3] + 7 for box in children)])
+        left, right = sides[region]
+        found[region] = (
+            extent[0] if left is None else left,
+            top - (TITLE if region.kind == "plate" else 0.0),
+            extent[1] if right is None else right,
+            bottom,
+        )
+    return {region: found[region] for region in sorted(found, key=lambda r: len(r.chain()))}
+
+
+def draw_frame(canvas: Canvas, region: Region, box: Box, sides: Sides) -> None:
+    """A plate with its title, or those parentheses that lie in this row."""
+    if region.kind == "plate":
+        _plate(canvas, region, box, titled=sides[0] is not None)
+        return
+    _, top, _, bottom = box
+    if sides[0] is not None:
+        _bracket(canvas, region, box, sides[0], -1)
+        canvas.math(
+            (Run("λ", italic=True), Run(" = "), Run("1")), sides[0] - 8, bottom + 14, 14, what="count"
+        )
+    if sides[1] is not None:
+        _bracket(canvas, region, box, sides[1], 1)
+        canvas.math((Run("×"), Run(region.count)), sides[1] + 4, top - 4, 14, what="count")
+
+
+def _plate(canvas: Canvas, region: Region, box: Box, *, titled: bool) -> None:
+    x0, top, x1, bottom = box
+    canvas.rect(
+        x0,
+        top,
+        x1,
+        bottom,
+        fill=region.fill or "region",
+        stroke="ink" if canvas.theme.outline else None,
+        radius=3,
+        layer="plate",
+        more=data(block=region.path),
+        what="plate",
+    )
+    size = min(12.5, (x1 - x0 - 6) / (0.54 * max(len(region.title), 1)))
+    if titled and size >= 7:
+        canvas.text(region.title, (x0 + x1) / 2, top + 13, round(size, 1), what="title")
+
+
+def _bracket(canvas: Canvas, region: Region, box: Box, x: float, side: int) -> None:
+    _, top, _, bottom = box
+    lean, belly = side * _BRACKET, (bottom - top) * 0.28
+    start, far = x - lean / 2, number(x + lean / 2)
+    d = f"M{number(start)} {number(top)}C{far} {number(top + belly)} {far} {number(bottom - belly)}"
+    reach = start + lean * 0.75
+    canvas.path(
+        f"{d} {number(start)} {number(bottom)}",
+        (min(start, reach), top, max(start, reach), bottom),
+        width=2.6,
+        more=data(block=region.path),
+        what="bracket",
+    )
+
+
+def draw_turns(
+    canvas: Canvas, cut: list[Bundle], y: Mapping[Lane, float], x: float, *, incoming: bool
+) -> None:
+    """Curved arrows where a line is broken: out to the lower right, in from the upper left."""
+    for level in (y[id(b), lane] for b in cut for lane in b.lanes if lane != NOTHING):
+        if incoming:
+            d, box = f"M{number(x - 30)} {number(level - 11)}q7 11 22 11h8", (x - 30, level - 11, x, level)
+            canvas.arrow(x - 2, level)
+        else:
+            d, box = f"M{number(x)} {number(level)}h6q12 0 19 8", (x, level, x + 26, level + 8)
+            head = f"M{number(x + 30)} {number(level + 12)}l-10.6 -2.6 4.2 -1.6 1.6 -4.4z"
+            reach = (x + 19, level + 4, x + 30, level + 12)
+            canvas.path(head, reach, fill="ink", stroke=None, what="arrow")
+        canvas.path(d, box, stroke="faint", width=1.1, layer="wire", what="turn")

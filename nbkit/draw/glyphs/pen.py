@@ -1,0 +1,111 @@
+"""What a glyph draws with, and the table of glyphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nbkit.draw.canvas import Canvas, curve, data, span
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, continues
+
+Heights = Callable[[Bundle, str], float]
+Port = tuple[Bundle, str]
+Ports = tuple[list[Port], list[Port]]  # lanes that end at a glyph, lanes that begin at it
+
+
+@dataclass(frozen=True)
+class Pen:
+    """A step, its strip [x0, x1], the heights of lanes, and the canvas."""
+
+    placed: Placed
+    x0: float
+    x1: float
+    at: Heights
+    canvas: Canvas
+
+    @property
+    def x(self) -> float:
+        """The middle of the strip."""
+        return (self.x0 + self.x1) / 2
+
+    @property
+    def node(self) -> str:
+        """The attribute that says which node is drawn."""
+        return data(node=self.placed.step.path)
+
+    def wire(self, bundle: Bundle, lane: str, x0: float, y0: float, x1: float, y1: float) -> None:
+        """A lane's wire from one point to another, from left to right."""
+        if lane == NOTHING:
+            return
+        self.canvas.wire(
+            curve(x0, y0, x1, y1),
+            span(x0, y0, x1, y1),
+            double=bundle.double(lane),
+            natural=lane == NATURAL,
+            wire=bundle.value.wire,
+            axis="" if lane == NATURAL else lane,
+        )
+
+    def through(self) -> None:
+        """Draws all lanes that run through the step, straight or bent."""
+        for a, lane, b, other in self._running():
+            self.wire(b, other, self.x0, self.at(a, lane), self.x1, self.at(b, other))
+
+    def ports(self) -> Ports:
+        """The lanes that end at this glyph and those that begin at it."""
+        running = {(id(a), lane) for a, lane, _, _ in self._running()}
+        onward = {(id(b), lane) for _, _, b, lane in self._running()}
+
+        def ends(bundles: list[Bundle], passing: set[tuple[int, str]]) -> list[Port]:
+            lanes = [(b, lane) for b in bundles for lane in b.lanes if lane != NOTHING]
+            return [(b, lane) for b, lane in lanes if (id(b), lane) not in passing]
+
+        return ends(self.placed.ins, running), ends(self.placed.outs, onward)
+
+    def _running(self) -> list[Link]:
+        links = [*self.placed.links, *self.placed.loose]
+        return [link for link in links if continues(self.placed.step, link[1], link[3])]
+
+    def stubs(self, left: float, right: float, ports: Ports) -> None:
+        """Draws the wires from the strip's borders to a glyph that reaches from `left` to `right`."""
+        for bundle, lane in ports[0]:
+            self.wire(bundle, lane, self.x0, self.at(bundle, lane), left, self.at(bundle, lane))
+        for bundle, lane in ports[1]:
+            self.wire(bundle, lane, right, self.at(bundle, lane), self.x1, self.at(bundle, lane))
+
+    def extent(self, ports: Ports) -> tuple[float, float]:
+        """Top and bottom of a glyph's ports; without ports, the top lanes."""
+        arrays = (*self.placed.ins, *self.placed.outs)
+        levels = [self.at(bundle, lane) for side in ports for bundle, lane in side]
+        levels = levels or [self.at(b, b.lanes[0]) for b in arrays] or [0.0]
+        return min(levels), max(levels)
+
+
+Width = Callable[[Placed], float]
+Draw = Callable[[Pen], None]
+_GLYPHS: dict[str, tuple[Width, Draw]] = {}
+
+
+def glyph(*kinds: str, width: float | Width) -> Callable[[Draw], Draw]:
+    """Registers how steps of these kinds are drawn, in a strip of this width."""
+    measure = width if callable(width) else _always(width)
+
+    def register(draw: Draw) -> Draw:
+        _GLYPHS.update(dict.fromkeys(kinds, (measure, draw)))
+        return draw
+
+    return register
+
+
+def _always(width: float) -> Width:
+    return lambda _: width
+
+
+def width_of(placed: Placed) -> float:
+    """The width of a step's strip, in user units."""
+    return _GLYPHS.get(placed.step.glyph, _GLYPHS["box"])[0](placed)
+
+
+def draw(pen: Pen) -> None:
+    """Draws one step; an op without a glyph of its own becomes a labelled box."""
+    _GLYPHS.get(pen.placed.step.glyph, _GLYPHS["box"])[1](pen)

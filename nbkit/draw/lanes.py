@@ -1,0 +1,223 @@
+"""Lanes: the order, top to bottom, in which an array's axes are drawn, and which of them run through a step.
+
+That order is looks, not layout: positions, then features, then heads and batch (the paper's ȳ k h), kept stable
+through each operation so that wires cross only where the mathematics does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nbkit.draw.steps import Region, Step, Value
+from nbkit.language import ops
+from nbkit.language.axes import Array, Axis, parse_bundle, parse_spec
+
+NATURAL = "#"  # the lane of a datatype wire (an index below a bound), below the axes
+NOTHING = "@"  # the lane that keeps a scalar's place
+LABELLED = 46.0  # room between wires for an arrow with a label
+
+POSITIONS = frozenset("xyzt")
+_HEADS = frozenset("hg")
+_BATCH = frozenset({"b", "batch"})
+
+FRAMES = frozenset({"enter", "leave"})
+JOINS = frozenset({"add", "multiply", "concat"})
+PASSING = FRAMES | JOINS | {"copy", "cross", "transpose", "rename", "einsum"}  # their links are wires
+_BOXED = frozenset(
+    {"linear", "embed", "split", "merge", "conv", "cuboid", "slice", "softmax", "norm", "mask", "window"}
+)
+_SPANNING = frozenset({"linear", "merge", "mask", "norm", "softmax", "conv"})  # they need neighbouring lanes
+
+
+@dataclass(eq=False, repr=False)
+class Bundle:
+    """An array on the picture, from the step that makes it to the step that uses it."""
+
+    value: Value
+    lanes: tuple[str, ...]
+    region: Region | None
+    birth: int = 0  # the cut in which it first appears
+    maker: Placed | None = None
+    user: Placed | None = None
+    room: dict[str, float] = field(default_factory=dict)  # the distance above a lane, where not the usual
+
+    def axis(self, lane: str) -> Axis:
+        """The axis that runs on a lane."""
+        return self.value.array[lane]
+
+    def double(self, lane: str) -> bool:
+        """Whether the lane is drawn as a double line: image axes."""
+        return lane not in (NATURAL, NOTHING) and self.axis(lane).rank > 1
+
+
+Link = tuple[Bundle, str, Bundle, str]
+
+
+@dataclass(eq=False, repr=False)
+class Placed:
+    """A step in its column. Links are lanes that run through: (from, lane, to, lane)."""
+
+    step: Step
+    column: int
+    ins: list[Bundle]
+    outs: list[Bundle]
+    links: list[Link] = field(default_factory=list)  # straight where they can be
+    loose: list[Link] = field(default_factory=list)  # bent where they must be
+
+
+def role(axis: Axis) -> int:
+    """Position axes on top, then features, then heads, then batch."""
+    name = axis.name
+    if axis.rank > 1 or name[0] in POSITIONS:
+        return 0
+    return 2 if name in _HEADS else 3 if name in _BATCH else 1
+
+
+def by_role(array: Array) -> tuple[str, ...]:
+    """The lanes of an array that nothing came before."""
+    return _close(tuple(axis.name for axis in sorted(array.axes, key=role)), array)
+
+
+def _close(names: tuple[str, ...], array: Array) -> tuple[str, ...]:
+    lanes = names if array.bound is None else (*names, NATURAL)
+    return lanes or (NOTHING,)
+
+
+def out_lanes(step: Step, ins: list[Bundle]) -> list[tuple[str, ...]]:
+    """The drawing order of the axes that come out, following the order in which they went in."""
+    arrays = [value.array for value in step.outs]
+    if step.glyph == "copy":
+        return [ins[0].lanes] * len(arrays)
+    if step.glyph in FRAMES:
+        by_value = {id(b.value): b.lanes for b in ins}
+        return [by_value[id(v)] for v in step.ins]
+    if len(arrays) != 1 or not ins or step.glyph == "cuboid":
+        return [by_role(array) for array in arrays]
+    (array,) = arrays
+    order = list(_order(step, ins, array))
+    return [_close(tuple(n for n in dict.fromkeys(order) if n in array), array)]
+
+
+def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
+    op, lanes = step.op, ins[0].lanes
+    if isinstance(op, ops.Rename):
+        spec = parse_spec(op.spec)
+        table = {a.name: b.name for a, b in zip(spec.ins[0], spec.outs[0], strict=True)}
+        return [table.get(lane, lane) for lane in lanes]
+    if isinstance(op, ops.Transpose):
+        moved = op.axes.split()
+        wanted = iter(moved)
+        return [next(wanted) if lane in moved else lane for lane in lanes]
+    if len(ins) == 1:
+        order = _replaced(step, lanes, array)
+        return _windowed(order, op) if isinstance(op, ops.Window) and step.glyph == "window" else order
+    if not isinstance(op, ops.Einsum):
+        return [lane for bundle in ins for lane in bundle.lanes]
+    shared = set.intersection(
+        *(set(b.lanes) for b in ins)
+    )  # a diagonalised axis runs on the last operand's wire
+    kept = [lane for bundle in ins[:-1] for lane in bundle.lanes if lane not in shared]
+    return [*kept, *ins[-1].lanes]
+
+
+def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
+    """Lanes of a unary op: new axes stand where the first axis that ended was."""
+    remade = {t.name for t in parse_spec(step.op.spec).ins[0]} if isinstance(step.op, ops.Linear) else set()
+    kept = [lane for lane in lanes if lane in array and lane not in remade]
+    new = [name for name in by_role(array) if name not in kept and name in array]
+    gone = [lane for lane in lanes if lane not in kept]
+    if not gone:
+        return [*kept, *new]
+    at = sum(lane in kept for lane in lanes[: lanes.index(gone[0])])
+    return [*kept[:at], *new, *kept[at:]]
+
+
+def _windowed(lanes: list[str], op: ops.Window) -> list[str]:
+    """The window axis runs directly below the axis that it slides over."""
+    rest = [lane for lane in lanes if lane != op.name]
+    at = rest.index(op.axis) + 1
+    return [*rest[:at], op.name, *rest[at:]]
+
+
+def targets(step: Step) -> tuple[str, ...]:
+    """Names of the input axes that the glyph itself touches."""
+    op = step.op
+    match op:
+        case ops.Linear():
+            return (*op.per.split(), *(t.name for t in parse_spec(op.spec).ins[0]))
+        case ops.Merge() | ops.Split() | ops.Rename():
+            return tuple(t.name for t in parse_spec(op.spec).ins[0])
+        case ops.Softmax() | ops.Reduce():
+            return tuple(t.name for t in parse_bundle(op.axes))
+        case ops.Norm():
+            return (*op.axes.split(), *op.per.split())
+        case ops.Mask():
+            return tuple(t.name for a in op.domain() for t in a.axes)
+        case ops.Window() if step.linear is not None:
+            return (op.axis, *(t.name for t in parse_spec(step.linear.spec).ins[0]))
+        case ops.Slice() | ops.Concat() | ops.Window():
+            return (op.axis,)
+        case ops.Embed():
+            return (NATURAL,)
+    return ()
+
+
+def continues(step: Step, lane: str, other: str) -> bool:
+    """Whether a link is one wire (and not two ports of a box that stand level)."""
+    if step.glyph in PASSING:
+        return True
+    return step.glyph != "cuboid" and lane == other and lane not in targets(step)
+
+
+def contiguous(step: Step, lanes: tuple[str, ...]) -> tuple[str, ...]:
+    """The lanes with those that the glyph spans brought together, at the first of them."""
+    batch = (
+        isinstance(step.op, ops.Norm) and step.op.how == "batch"
+    )  # its wires come to the circle, wherever they are
+    spanned = set(targets(step)) if step.glyph in _SPANNING and not batch else set()
+    held = [i for i, lane in enumerate(lanes) if lane in spanned]
+    if not held or held == list(range(held[0], held[-1] + 1)):
+        return lanes
+    together = [lanes[i] for i in held]
+    rest = [lane for lane in lanes if lane not in spanned]
+    return (*rest[: held[0]], *together, *rest[held[0] :])
+
+
+def link(placed: Placed) -> None:
+    """Which lanes run through the step: straight where they can (`links`), bent where they must (`loose`)."""
+    step, ins, outs = placed.step, placed.ins, placed.outs
+    if not outs:
+        return
+    out = outs[0]
+    if step.glyph in FRAMES:
+        placed.links += [(a, lane, b, lane) for a, b in zip(ins, outs, strict=True) for lane in a.lanes]
+    elif step.glyph == "copy":
+        placed.links += [(ins[0], lane, out, lane) for lane in ins[0].lanes]
+        placed.loose += [(ins[0], lane, other, lane) for other in outs[1:] for lane in ins[0].lanes]
+    elif step.glyph == "rename":
+        placed.links += [(ins[0], a, out, b) for a, b in zip(ins[0].lanes, out.lanes, strict=True)]
+    elif step.glyph == "transpose":
+        placed.loose += [(ins[0], lane, out, lane) for lane in ins[0].lanes]
+    elif step.glyph in JOINS or step.glyph == "einsum":
+        widest = max(ins, key=lambda b: len(b.lanes)) if step.glyph in JOINS else ins[-1]
+        for bundle in ins:
+            kept = (lane for lane in bundle.lanes if lane in out.lanes)
+            if step.glyph == "einsum":
+                kept = (lane for lane in bundle.lanes if lane in out.lanes and lane != NOTHING)
+            (placed.links if bundle is widest else placed.loose).extend((bundle, n, out, n) for n in kept)
+        if step.scale and len(ins) == 2:  # the arrow and its label lie between the operands
+            rest = [lane for lane in out.lanes if lane in ins[1].lanes]
+            if rest and rest != list(out.lanes):
+                out.room[rest[0]] = LABELLED
+    elif ins:
+        _link_box(placed)
+
+
+def _link_box(placed: Placed) -> None:
+    """Lanes that pass a box, and its ports: these stand level, first to first."""
+    source, out, own = placed.ins[0], placed.outs[0], set(targets(placed.step))
+    produced = [lane for lane in out.lanes if lane not in source.lanes or lane in own]
+    ended = [lane for lane in source.lanes if lane not in out.lanes or lane in own]
+    placed.links += [(source, n, out, n) for n in source.lanes if n in out.lanes and n not in own]
+    if placed.step.glyph in _BOXED:
+        placed.links += [(source, a, out, b) for a, b in zip(ended, produced, strict=False)]

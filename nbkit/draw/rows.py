@@ -1,0 +1,220 @@
+"""Columns → rows: widths of columns and gaps, where lines are broken, and then one row of shapes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nbkit.draw import captions, glyphs, labels
+from nbkit.draw.canvas import Canvas, number
+from nbkit.draw.columns import Columns
+from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_turns
+from nbkit.draw.lanes import FRAMES, NATURAL, NOTHING, Bundle, Placed
+from nbkit.draw.separators import Point, Span, separators
+from nbkit.draw.steps import Region
+from nbkit.draw.themes import Theme
+from nbkit.draw.tracks import Lane, heights
+
+_GAP = 9.0
+_QUIET_GAP = 2.0  # beside nothing but frames
+_NAME = 19.0  # size of the names of inputs
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The space between two columns: its strip, and the heights of its lanes from top to bottom."""
+
+    x0: float
+    x1: float
+    lanes: tuple[tuple[Lane, float], ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a picture: its shapes and gaps, and how far they reach."""
+
+    canvas: Canvas
+    gaps: tuple[Gap, ...]
+    top: float
+    bottom: float
+    width: float
+
+
+class Sheet:
+    """What all rows share: the widths of columns and gaps, the captions of each cut, the columns of each region."""
+
+    def __init__(self, placed: Columns, theme: Theme, wrong: frozenset[str]) -> None:
+        self.columns, self.cuts, self.theme, self.wrong = placed.columns, placed.cuts, theme, wrong
+        self.widths = [max((glyphs.width_of(p) for p in column), default=0.0) for column in self.columns]
+        ends = (0, len(self.cuts) - 1)
+        self.captions = [captions.captions(cut, i, edge=i in ends) for i, cut in enumerate(self.cuts)]
+        self.gaps = [self.gap(i) for i in range(len(self.cuts))]
+        self.spans: dict[Region, list[int]] = {}  # first and last column
+        for i, column in enumerate(self.columns):
+            for frame in (p.step.frame for p in column):
+                if frame is not None:
+                    self.spans.setdefault(frame, [i, i])[1] = i
+
+    def gap(self, cut: int) -> float:
+        """The width of the space at a cut."""
+        wide = captions.widest(self.captions[cut])
+        if wide:
+            return wide + 12
+        around = {p.step.glyph for i in (cut - 1, cut) if 0 <= i < len(self.columns) for p in self.columns[i]}
+        return _QUIET_GAP if around and around <= FRAMES else _GAP
+
+    # -- line breaks ----------------------------------------------------------------------------------------------
+
+    def breaks(self, width: float) -> list[tuple[int, int]]:
+        """Column ranges of the rows: as full as they can be, broken where regions and few wires make it cheap."""
+        total = len(self.columns)
+        rows: list[tuple[int, int]] = []
+        first = 0
+        while first < total or not rows:
+            last, best, cheapest = first, total, 1e9
+            at = TURN + self.opening(first) if first else self.gaps[first]
+            while last < total:
+                at += self.widths[last] + self.gaps[last + 1]
+                # rather a little wide than a last crumb
+                limit = width - TURN if last + 1 < total else 1.12 * width
+                if at > limit and last > first:
+                    break
+                last += 1
+                if last < total and at > 0.38 * width:
+                    cost = self.price(last) - 3.0 * at / width
+                    if cost <= cheapest:
+                        best, cheapest = last, cost
+            end = best if last < total and first < best < total else last
+            rows.append((first, end))
+            first = end
+        return rows
+
+    def opening(self, cut: int) -> float:
+        """The width of the first gap of a row that begins at a cut."""
+        return captions.widest(captions.openers(self.cuts[cut])) + 12
+
+    def price(self, cut: int) -> float:
+        """What it costs to break at a cut: wires that must be carried over, frames that must be cut."""
+        wires = sum(len(bundle.lanes) for bundle in self.cuts[cut])
+        cutting = sum(
+            3 if region.kind == "plate" else 2 for region, (a, b) in self.spans.items() if a < cut <= b
+        )
+        return 0.5 * wires + cutting
+
+    # -- one row --------------------------------------------------------------------------------------------------
+
+    def row(self, first: int, last: int) -> Row:
+        """Lays out columns first … last − 1."""
+        cuts, columns = self.cuts[first : last + 1], self.columns[first:last]
+        y = heights(cuts, columns)
+        gaps, edges = self.strips(first, last)
+        left, right = gaps[0][0], gaps[-1][1]
+        canvas = Canvas(self.theme, self.wrong)
+        strip = {id(p): _strip(p, edge) for column, edge in zip(columns, edges, strict=True) for p in column}
+
+        def at(bundle: Bundle, lane: str) -> float:
+            return y[id(bundle), lane]
+
+        for bundle in {id(b): b for cut in cuts for b in cut}.values():
+            x0 = strip.get(id(bundle.maker), (left, left))[1]
+            x1 = strip.get(id(bundle.user), (right, right))[0]
+            _draw_run(canvas, bundle, y, x0, x1)
+        for placed in (p for column in columns for p in column):
+            glyphs.draw(glyphs.Pen(placed, *strip[id(placed)], at, canvas))
+        for points in separators(cuts, columns, y, gaps, edges):
+            _draw_separator(canvas, points)
+        shown = [
+            captions.openers(cuts[0]) if first else self.captions[0],
+            *self.captions[first + 1 : last + 1],
+        ]
+        for (x0, x1), titles in zip(gaps, shown, strict=True):
+            for key, label in titles.items():
+                canvas.math(label, (x0 + x1) / 2, y[key] - 5)
+        if first == 0:
+            _draw_names(canvas, cuts[0], y, left - 6)
+        sides = self.sides(first, last, edges)
+        for region, box in boxes(cuts, y, sides, (-4.0, right + 4)).items():
+            draw_frame(canvas, region, box, sides[region])
+        if first > 0:
+            draw_turns(canvas, cuts[0], y, TURN, incoming=True)
+        if last < len(self.columns):
+            draw_turns(canvas, cuts[-1], y, right, incoming=False)
+            right += TURN
+        top = min((shape.box[1] for shape in canvas.shapes), default=0.0)
+        bottom = max((shape.box[3] for shape in canvas.shapes), default=0.0)
+        spaces = tuple(
+            Gap(x0, x1, tuple(((id(b), lane), y[id(b), lane]) for b in cut for lane in b.lanes))
+            for (x0, x1), cut in zip(gaps, cuts, strict=True)
+        )
+        return Row(canvas, spaces, min(top, -HEAD), max(bottom, FOOT), right)
+
+    def strips(self, first: int, last: int) -> tuple[list[Span], list[Span]]:
+        """The x ranges of the gaps and of the columns of a row."""
+        names = [labels.width(name, _NAME) + 8 for b in self.cuts[0] if (name := captions.input_name(b))]
+        at = TURN if first else max(names, default=0.0)
+        gaps: list[Span] = []
+        edges: list[Span] = []
+        for i in range(first, last + 1):
+            wide = self.opening(i) if i == first and first else self.gaps[i]
+            gaps.append((at, at + wide))
+            at += wide
+            if i < last:
+                edges.append((at, at + self.widths[i]))
+                at += self.widths[i]
+        return gaps, edges
+
+    def sides(self, first: int, last: int, edges: list[Span]) -> dict[Region, Sides]:
+        """Where the borders of each region lie in this row, in the middle of the columns of its frame."""
+        found: dict[Region, Sides] = {}
+        for region, (a, b) in self.spans.items():
+            left = sum(edges[a - first]) / 2 if first <= a < last else None
+            right = sum(edges[b - first]) / 2 if first <= b < last else None
+            found[region] = (left, right)
+        return found
+
+
+def _strip(placed: Placed, edge: Span) -> Span:
+    """A step stands in the middle of its column."""
+    middle, half = sum(edge) / 2, glyphs.width_of(placed) / 2
+    return middle - half, middle + half
+
+
+def _draw_run(canvas: Canvas, bundle: Bundle, y: dict[Lane, float], x0: float, x1: float) -> None:
+    """The straight part of an array's wires."""
+    for lane in bundle.lanes:
+        if lane == NOTHING or x1 - x0 < 0.01:
+            continue
+        level = y[id(bundle), lane]
+        canvas.wire(
+            _level(x0, x1, level),
+            (x0, level, x1, level),
+            double=bundle.double(lane),
+            natural=lane == NATURAL,
+            wire=bundle.value.wire,
+            axis="" if lane == NATURAL else lane,
+        )
+
+
+def _level(x0: float, x1: float, y: float) -> Callable[[float], str]:
+    return lambda dy: f"M{number(x0)} {number(y + dy)}H{number(x1)}"
+
+
+def _draw_separator(canvas: Canvas, points: list[Point]) -> None:
+    xs, ys = zip(*points, strict=True)
+    canvas.path(
+        "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points),
+        (min(xs), min(ys), max(xs), max(ys)),
+        stroke="faint",
+        width=1.4,
+        layer="separator",
+        more=' stroke-dasharray="7.5 6"',
+        what="separator",
+    )
+
+
+def _draw_names(canvas: Canvas, cut: list[Bundle], y: dict[Lane, float], x: float) -> None:
+    """The names of the inputs, left of their wires."""
+    for bundle in cut:
+        if name := captions.input_name(bundle):
+            levels = [y[id(bundle), lane] for lane in bundle.lanes]
+            canvas.math(name, x, (min(levels) + max(levels)) / 2 + 6, _NAME, anchor="end", what="name")

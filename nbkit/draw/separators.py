@@ -1,0 +1,111 @@
+"""Separators: dashed lines between neighbouring arrays, straight as far as they can be, with bends of 45° where not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from nbkit.draw.lanes import FRAMES, Bundle, Placed
+from nbkit.draw.steps import Region, chain
+from nbkit.draw.tracks import Lane, clearance
+
+Span = tuple[float, float]
+Point = tuple[float, float]
+_BELOW = 13.0  # least distance from the last wire above; clearances of frames come on top
+_ABOVE = 20.0  # least distance to the first wire below: its labels stand there
+
+
+def separators(
+    cuts: list[list[Bundle]],
+    columns: list[list[Placed]],
+    y: Mapping[Lane, float],
+    gaps: list[Span],
+    edges: list[Span],
+) -> list[list[Point]]:
+    """One polyline for each pair of neighbours, as long as they stay neighbours; `gaps` and `edges` are x ranges."""
+    going: dict[tuple[int, int], _Chain] = {}
+    done: list[_Chain] = []
+    for i, cut in enumerate(cuts):
+        chains: dict[tuple[int, int], _Chain] = {}
+        before = _Before(columns[i - 1]) if i else None
+        for upper, lower in pairwise(cut):
+            shared = _common(upper.region, lower.region)
+            low = y[id(upper), upper.lanes[-1]] + _BELOW + clearance(upper.region, shared)
+            high = y[id(lower), lower.lanes[0]] - _ABOVE - clearance(shared, lower.region)
+            line = going.pop((before.above(upper), before.below(lower)), None) if before else None
+            if line is None:
+                line = _Chain(_start(upper, lower, columns[i - 1], edges[i - 1]) if i else gaps[0][0])
+            line.pieces.append((gaps[i], low, high))
+            chains[id(upper), id(lower)] = line
+        done += [line.ended(edges[i - 1][0] + 30 if i else gaps[i][1]) for line in going.values()]
+        going = chains
+    done += [line.ended(gaps[-1][1]) for line in going.values()]
+    return [line.points() for line in done]
+
+
+@dataclass
+class _Chain:
+    """One separator through several cuts: where it starts and ends, and the heights that it may take in each gap."""
+
+    start: float
+    end: float = 0.0
+    pieces: list[tuple[Span, float, float]] = field(default_factory=list)
+
+    def ended(self, x: float) -> _Chain:
+        self.end = max(x, self.start + 4)
+        return self
+
+    def points(self) -> list[Point]:
+        """The polyline: constant while the intervals meet; a bend of 45° in the column between where they do not."""
+        runs: list[tuple[float, float, float, float]] = []  # x0, x1, low, high
+        for (x0, x1), low, high in self.pieces:
+            if runs and max(runs[-1][2], low) <= min(runs[-1][3], high) + 0.01:
+                left, _, lowest, highest = runs[-1]
+                runs[-1] = (left, x1, max(lowest, low), min(highest, high))
+            else:
+                runs.append((x0, x1, low, high))
+        points = [(self.start, runs[0][2])]
+        level = runs[0][2]
+        for previous, now in pairwise(runs):
+            fresh = min(max(level, now[2]), now[3])
+            rise = abs(fresh - level)
+            turn = max(now[0] - rise, previous[1], points[-1][0])
+            points += [(turn, level), (now[0], fresh)]
+            level = fresh
+        points.append((max(self.end, points[-1][0]), level))
+        return points
+
+
+class _Before:
+    """Which arrays before a column the arrays after it continue, seen from the separators above and below them."""
+
+    def __init__(self, column: list[Placed]) -> None:
+        self.last = {id(p.outs[-1]): id(p.ins[-1]) for p in column if p.outs and p.ins}
+        self.first = {id(p.outs[0]): id(p.ins[0]) for p in column if p.outs and p.ins}
+        for p in column:
+            if p.step.glyph in FRAMES:
+                for a, b in zip(p.ins, p.outs, strict=True):
+                    self.last[id(b)] = self.first[id(b)] = id(a)
+
+    def above(self, upper: Bundle) -> int:
+        return self.last.get(id(upper), id(upper))
+
+    def below(self, lower: Bundle) -> int:
+        return self.first.get(id(lower), id(lower))
+
+
+def _start(upper: Bundle, lower: Bundle, column: list[Placed], edge: Span) -> float:
+    """A separator starts right after the dots of the copy that made it, else behind the step."""
+    maker = next((p for p in column if lower in p.outs or upper in p.outs), None)
+    return edge[0] + 34 if maker is not None and maker.step.glyph == "copy" else edge[1]
+
+
+def _common(one: Region | None, two: Region | None) -> Region | None:
+    """The innermost region around both."""
+    shared = None
+    for a, b in zip(chain(one), chain(two), strict=False):
+        if a != b:
+            break
+        shared = a
+    return shared

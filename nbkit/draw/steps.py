@@ -1,0 +1,112 @@
+"""What a picture is made of before it has coordinates: values, the steps between them, and the frames around steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from nbkit.language import ops
+from nbkit.language.axes import Array, parse_spec
+from nbkit.language.ops import Op
+
+SomeOp = TypeVar("SomeOp", bound=Op)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the picture with a frame: a plate (block) or a pair of parentheses (repetition)."""
+
+    path: str
+    kind: str  # "plate" | "repeat"
+    title: str
+    parent: Region | None = None
+    count: str = ""
+    fill: str = ""
+
+    def chain(self) -> tuple[Region, ...]:
+        """The region and those around it, outermost first."""
+        return (*chain(self.parent), self)
+
+
+def chain(region: Region | None) -> tuple[Region, ...]:
+    """The regions around a place, outermost first; none outside of all."""
+    return region.chain() if region else ()
+
+
+@dataclass(eq=False, repr=False)
+class Value:
+    """An array between two steps."""
+
+    array: Array
+    wire: str
+    label: str = ""
+    maker: Step | None = None
+    user: Step | None = None
+
+
+@dataclass(eq=False, repr=False)
+class Step:
+    """One thing to draw; `glyph` says how. The fields from `frame` on are for those glyphs that need them."""
+
+    glyph: str
+    path: str
+    op: Op
+    ins: list[Value]
+    outs: list[Value]
+    region: Region | None  # where its inputs and its own picture lie
+    out_region: Region | None  # where its outputs lie
+    host: Step | None = None  # a step without inputs stands in the column of its host, below it
+    frame: Region | None = None  # enter, leave: the region whose border they cross
+    title: str = ""  # cuboid
+    count: str = ""  # cuboid: ×12
+    linear: ops.Linear | None = None  # conv: the map that consumes the window
+    scale: str = ""  # einsum: the factor that rides on its arrow
+
+    def op_as(self, kind: type[SomeOp]) -> SomeOp:
+        """The op, whose type the glyph promises."""
+        if not isinstance(self.op, kind):
+            raise TypeError(f"glyph {self.glyph!r} draws {kind.__name__}, not {self.op}")
+        return self.op
+
+
+@dataclass(eq=False, repr=False)
+class Flow:
+    """A diagram as a flat list of steps, each value with one user."""
+
+    inputs: list[Value]
+    outputs: list[Value]
+    steps: list[Step]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which parts are drawn closed: `depth` levels of blocks are open (None: all), `style` may say otherwise by path."""
+
+    depth: int | None = None
+    unroll: bool = False
+    conv: str = "collapsed"
+    style: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def closed(self, path: str, depth: int) -> bool:
+        """Whether the part at `path`, `depth` levels down, is drawn as one box."""
+        looks = self.style.get(path, {})
+        if isinstance(looks.get("fold"), bool):
+            return bool(looks["fold"])
+        return self.depth is not None and depth >= self.depth
+
+
+class Nothing(Op):
+    """The op of steps that only structure the picture: copies, frames, crossings."""
+
+    def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
+        return ins
+
+
+def contraction(step: Step) -> bool:
+    """Whether an einsum step sums over an axis of two operands (so that an arrow leaves the cup)."""
+    if not isinstance(step.op, ops.Einsum) or len(step.ins) != 2:
+        return False
+    spec = parse_spec(step.op.spec)
+    first, second = ({t.name for t in bundle} for bundle in spec.ins)
+    return bool((first & second) - {t.name for t in spec.outs[0]})
