@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nbkit.language import Fn, ParseError
-from nbkit.language.axes import parse_bundle
 from nbkit.language.functions import as_fn, block, skip
 from nbkit.language.palette import dropout as dropout_op
 from nbkit.language.palette import elementwise, embed, linear, norm, positions, rms_norm
+from nbkit.language.sizes import is_possible, parse_size
 
 
 def residual(f: Fn | tuple[Fn, ...]) -> Fn:
@@ -69,7 +69,7 @@ def mlp(
     >>> mlp(256).on("x m=64")["up"].outputs[0]["f"].size
     256
     """
-    inside = linear(f"{axis} -> f={size(hidden)}", "up", bias=bias) >> elementwise(activation)
+    inside = linear(f"{axis} -> f={size(hidden, 'hidden')}", "up", bias=bias) >> elementwise(activation)
     if dropout:
         inside >>= dropout_op(dropout)
     return block("mlp", inside >> linear(f"f -> {axis}", "down", bias=bias))
@@ -91,7 +91,7 @@ def perceptron(
     before = inputs
     layers: list[Fn] = []
     for name, units in zip(names, hidden, strict=True):
-        layers += [linear(f"{before} -> {name}={size(units)}", bias=bias), elementwise(activation)]
+        layers += [linear(f"{before} -> {name}={size(units, 'hidden')}", bias=bias), elementwise(activation)]
         before = name
     network: Fn = linear(f"{before} -> {outputs}", bias=bias)
     for layer in reversed(layers):
@@ -116,12 +116,13 @@ def embedding(vocabulary: str = "v", features: str = "m", *, axis: str = "x", ke
     )
 
 
-def size(value: int | str) -> str:
+def size(value: int | str, what: str) -> str:
     """The text of a size that was given as a number or as an expression; `ParseError` if it is neither.
 
-    >>> size(64), size("4*m")
+    >>> size(64, "hidden"), size("4*m", "hidden")
     ('64', '4*m')
     """
     text = str(value).replace(" ", "")
-    parse_bundle(f"size={text}")
+    if isinstance(value, float | bool) or not is_possible(parse_size(text)):
+        raise ParseError(f'{what} must be a positive integer, or a size such as "4*m"; found {value!r}')
     return text

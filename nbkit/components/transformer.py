@@ -71,23 +71,23 @@ def multi_head_attention(
     >>> multi_head_attention(8).on("y m=512, x m=512")["Q"].outputs[0]["k"].size
     64
     """
-    h = "h" if heads is None else f"h={size(heads)}"
-    k = f"k=m/({heads})" if head_size is None and heads is not None else _sized("k", head_size)
+    if heads is None:
+        shared, each = "h", "k"
+    else:
+        shared, each = f"h={size(heads, 'heads')}", f"k=m/({heads})"
+    if head_size is not None:
+        each = f"k={size(head_size, 'head_size')}"
     core = dot_product_attention(causal=causal, dropout=dropout)
 
     @diagram("y m, x m -> y m")
     def multi_head_attention(y: Traced, x: Traced) -> Any:
         _check_heads(y, heads, head_size)
-        q = linear(f"m -> {h} {k}", "Q", bias=bias)(y)
-        keys = linear(f"m -> {h} {k}", "K", bias=bias)(x)
-        values = linear(f"m -> {h} {k}", "V", bias=bias)(x)
+        q = linear(f"m -> {shared} {each}", "Q", bias=bias)(y)
+        keys = linear(f"m -> {shared} {each}", "K", bias=bias)(x)
+        values = linear(f"m -> {shared} {each}", "V", bias=bias)(x)
         return linear("h k -> m", "O", bias=bias)(core(q, keys, values))
 
     return multi_head_attention
-
-
-def _sized(name: str, given: int | str | None) -> str:
-    return name if given is None else f"{name}={size(given)}"
 
 
 def _check_heads(wire: Traced, heads: int | str | None, head_size: int | str | None) -> None:
