@@ -48,8 +48,13 @@ def svg(
 ) -> str:
     """The neural circuit diagram as SVG text: deterministic, self-contained, without scripts.
 
-    theme: "light", "dark", "print", or "auto" (follows JupyterLab's theme). depth: how many levels of blocks are drawn
-    open (None: all). unroll: draw every copy of a repetition. conv: "collapsed" or "expanded". width: pixels per row.
+    theme: "light", "dark", "print", or "auto" (follows JupyterLab's theme). depth: how many levels of blocks
+    are drawn open (None: all). unroll: draw every copy of a repetition. conv: "collapsed" (one box) or
+    "expanded" (window, then linear map). width: pixels per row.
+
+    >>> from nbkit import linear, relu
+    >>> svg((linear("m -> f") >> relu).on("x m"))[:55]
+    '<svg xmlns="http://www.w3.org/2000/svg" class="nbkit-di'
     """
     return layout(diagram, theme=theme, depth=depth, unroll=unroll, conv=conv, width=width).svg()
 
@@ -70,7 +75,7 @@ def save(
 
 
 def mimebundle(diagram: Diagram) -> dict[str, str]:
-    """What a diagram shows of itself: HTML that follows JupyterLab's theme, SVG for viewers without it, and text."""
+    """What a diagram shows of itself: HTML that follows JupyterLab's theme, SVG, text."""
     return {
         "text/plain": str(diagram),
         "text/html": f'<div style="overflow-x:auto">{svg(diagram, theme="auto")}</div>',
@@ -78,11 +83,12 @@ def mimebundle(diagram: Diagram) -> dict[str, str]:
     }
 
 
-def explain(partial: tuple[Diagram, int | None] | None, message: str) -> str:
-    """A type error as HTML: the diagram up to the mistake, the wire that does not fit in red, the message below."""
+def explain(partial: tuple[Diagram, int | None] | None, message: str = "") -> str:
+    """A type error as HTML: the diagram up to the mistake, the wire that does not fit in red, the message."""
     shown = ""
     if partial is not None:
         diagram, wire = partial
         wrong = frozenset() if wire is None else frozenset({str(wire)})
         shown = picture(diagram, Fold(style=diagram.style), THEMES["auto"], WIDTH, wrong).svg()
-    return f'<div style="overflow-x:auto">{shown}</div><pre style="margin:0.4em 0">{escape(message)}</pre>'
+    words = f'<pre style="margin:0.4em 0">{escape(message)}</pre>' if message else ""
+    return f'<div style="overflow-x:auto">{shown}</div>{words}'

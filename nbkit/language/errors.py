@@ -34,9 +34,10 @@ class DiagramTypeError(DiagramError):
         return text
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints: the picture in a notebook, and the message without our own frames."""
+        """What IPython prints: the picture (once, in a notebook), and the message without our own frames."""
         if self.partial is not None and (display := _notebook_display()) is not None:
-            display({"text/html": self._repr_html_(), "text/plain": ""}, raw=True)
+            display({"text/html": room("nbkit.draw", "explain")(self.partial), "text/plain": ""}, raw=True)
+            self.partial = None  # IPython asks twice: for the cell and for the message to the front end
         return [f"{type(self).__name__}: {self}"]
 
 
