@@ -1,4 +1,6 @@
-"""A canvas of shapes: each has a layer, an SVG text, a bounding box and a kind, so that tests can measure a picture."""
+"""A canvas of shapes: each has a layer, an SVG text, a bounding box and a kind, so that tests can measure a
+picture.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,7 @@ class Canvas:
         wire: str = "",
         axis: str = "",
     ) -> None:
-        """A wire; `draw(dy)` gives its path displaced by dy. Image axes are double lines, index wires are thick."""
+        """A wire; `draw(dy)` gives its path, dy lower. Image axes are double lines, index wires are thick."""
         colour, width = ("wrong", 2.4) if wire in self.wrong else ("ink", 2.0 if natural else 1.1)
         attributes = data(wire=wire, axis=axis)
         offsets = (-_DOUBLE, _DOUBLE) if double else (0.0,)
@@ -129,7 +131,8 @@ class Canvas:
     ) -> None:
         corner = f' rx="{radius:g}"' if radius else ""
         svg = (
-            f'<rect x="{number(x0)}" y="{number(y0)}" width="{number(x1 - x0)}" height="{number(y1 - y0)}"{corner}'
+            f'<rect x="{number(x0)}" y="{number(y0)}" width="{number(x1 - x0)}" '
+            f'height="{number(y1 - y0)}"{corner}'
             f"{self.paint(fill, stroke, width)}{more}/>"
         )
         self.add(layer, svg, (x0, y0, x1, y1), what)
@@ -188,7 +191,8 @@ class Canvas:
         left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
         weight = ' font-weight="600"' if bold else ""
         svg = (
-            f'<text x="{number(x)}" y="{number(y)}" text-anchor="{anchor}" font-family={quoteattr(labels.SANS)} font-size="{size:g}"{weight}'
+            f'<text x="{number(x)}" y="{number(y)}" text-anchor="{anchor}" '
+            f'font-family={quoteattr(labels.SANS)} font-size="{size:g}"{weight}'
             f"{self.paint(role, None)}>{escape(text)}</text>"
         )
         self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.2 * size), what)
@@ -218,11 +222,13 @@ def curve(x0: float, y0: float, x1: float, y1: float) -> Callable[[float], str]:
         a, b = y0 + dy, y1 + dy
         if abs(y0 - y1) < 0.01:
             return f"M{number(x0)} {number(a)}H{number(x1)}"
-        middle = (x0 + x1) / 2
-        return f"M{number(x0)} {number(a)}C{number(middle)} {number(a)} {number(middle)} {number(b)} {number(x1)} {number(b)}"
+        middle = number((x0 + x1) / 2)
+        start, end = f"{number(x0)} {number(a)}", f"{number(x1)} {number(b)}"
+        return f"M{start}C{middle} {number(a)} {middle} {number(b)} {end}"
 
     return draw
 
 
 def span(x0: float, y0: float, x1: float, y1: float) -> Box:
+    """The bounding box of two points."""
     return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))

@@ -16,7 +16,7 @@ _REMAKING = frozenset({"linear", "conv"})  # what they make is new, even where i
 
 
 def captions(cut: list[Bundle], index: int, *, edge: bool) -> Captions:
-    """The captions of one cut: all at the edges of the picture, else what the operation before made or changed."""
+    """The captions of one cut: all at the edges of the picture, else what the step before made or changed."""
     result: Captions = {}
     for bundle in cut:
         source = _origin(bundle) if bundle.birth == index else {}

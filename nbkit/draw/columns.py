@@ -1,8 +1,8 @@
 """Flow → columns: which steps share a vertical strip, and how the arrays are stacked between strips.
 
-The state between two columns (a *cut*, the paper's meridian) is the ordered list of live arrays. Steps run as soon as
-their inputs are there and lie next to each other; their outputs take the place of the first input. Where inputs are
-apart, a crossing column brings them together.
+The state between two columns (a *cut*, the paper's meridian) is the ordered list of live arrays. Steps run as
+soon as their inputs are there and lie next to each other; their outputs take the place of the first input.
+Where inputs are apart, a crossing column brings them together.
 """
 
 from __future__ import annotations
@@ -182,6 +182,6 @@ def _align(result: Columns) -> None:
 
 
 def _matching(step: Step, ins: list[Bundle], outs: list[Bundle]) -> list[Bundle]:
-    """The outputs in the stacking order of the inputs (`enter` and `leave` pass each input to its own output)."""
+    """The outputs in the stacking order of the inputs: frames pass each input to its own output."""
     position = {id(value): i for i, value in enumerate(step.ins)}
     return [outs[position[id(b.value)]] for b in ins]

@@ -1,9 +1,9 @@
 """Diagram → flow: what is drawn, in which order, before any coordinates.
 
-The nested diagram becomes a flat list of steps. Expanded blocks and repetitions contribute an `enter` and a `leave`
-step around their contents, copying becomes a step of its own (so each value has exactly one consumer), a window
-followed by the linear map that consumes it becomes one convolution, and a scale that follows a contraction rides on
-the contraction's arrow, as in Abbott's figures.
+The nested diagram becomes a flat list of steps. Expanded blocks and repetitions contribute an `enter` and a
+`leave` step around their contents, copying becomes a step of its own (so each value has exactly one
+consumer), a window followed by the linear map that consumes it becomes one convolution, and a scale that
+follows a contraction rides on the contraction's arrow, as in Abbott's figures.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node
 
 
 def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tuple[list[Step], list[Value]]:
-    """Gives every value one user: copies stand before the first of several, values without a user end in a dot."""
+    """Gives every value one user: copies stand before the first of several, unused values end in a dot."""
     uses: dict[int, list[tuple[Step | None, int]]] = {}
     for step in steps:
         for i, value in enumerate(step.ins):

@@ -1,14 +1,15 @@
-"""Mathematical labels as SVG text: italic names, upright numbers, bars, sub- and superscripts; no KaTeX, no fonts.
+"""Mathematical labels as SVG text: italic names, upright numbers, bars, sub- and superscripts; no KaTeX, no
+fonts.
 
-A label is a short list of runs. Widths come from a table of advance widths (Times, in 1/1000 em, rounded up), so the
-layout needs no browser; whatever the reader's serif font is, labels keep their places.
+A label is a short list of runs. Widths come from a table of advance widths (Times, in 1/1000 em, rounded up),
+so the layout needs no browser; whatever the reader's serif font is, labels keep their places.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from sympy import Expr, Symbol
 
@@ -18,9 +19,9 @@ from nbkit.language.sizes import format_size
 FONT = "'STIX Two Text','STIX','Latin Modern Roman','Cambria Math','Times New Roman',Times,serif"
 SANS = "'Source Sans 3','Latin Modern Sans','Helvetica Neue',Helvetica,Arial,sans-serif"
 _GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
-    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ",
-    "chi": "χ", "psi": "ψ", "omega": "ω",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ",
+    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
 }  # fmt: skip
 _NARROW = set("iljtf.,:;'|!()[]/ ")
 _WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼")
@@ -80,17 +81,17 @@ def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: boo
     )
     if text.startswith(("⌊", "⌈")):
         text = text[:-1] + ("⌋" if text[0] == "⌊" else "⌉")
-    for token in re.findall(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.", text):
-        if token.startswith("**"):
-            runs.append(Run(token.strip("*()").replace("-", "−"), shift=1))
-        elif token == "*":
+    for part in re.findall(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.", text):
+        if part.startswith("**"):
+            runs.append(Run(part.strip("*()").replace("-", "−"), shift=1))
+        elif part == "*":
             runs.append(Run("·"))
-        elif token == "sqrt":
+        elif part == "sqrt":
             runs.append(Run("√"))
-        elif token[0].isalpha():
-            runs.extend(name(token, bar=token in positions, bold=bold))
+        elif part[0].isalpha():
+            runs.extend(name(part, bar=part in positions, bold=bold))
         else:
-            runs.append(Run(token.replace("-", "−")))
+            runs.append(Run(part.replace("-", "−")))
     return tuple(runs)
 
 
@@ -111,7 +112,7 @@ def axis_label(axis: Axis, *, position: bool, known: bool) -> Label:
 
 
 def factor(text: str) -> Label:
-    """A scale factor: `1/sqrt(k)` is written k^(−1/2), as in the figures; numbers are rounded to three digits."""
+    """A scale factor: `1/sqrt(k)` is written k^(−1/2), as in the figures; numbers have three digits."""
     if match := re.fullmatch(r"1/sqrt\((\w+)\)", text):
         base = match[1]
         return (Run("×"), *(name(base) if base[0].isalpha() else (Run(base),)), Run("−1/2", shift=1))
@@ -150,11 +151,13 @@ def svg_text(
         if run.bar:
             height = size * (0.56 if run.text.islower() else 0.78)
             bars.append(
-                f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}" stroke="{fill}" class="s-{role}" stroke-width="1" fill="none"/>'
+                f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}" '
+                f'stroke="{fill}" class="s-{role}" stroke-width="1" fill="none"/>'
             )
         at += step
     text = (
-        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-family="{escape(FONT, {chr(34): "&quot;"})}" font-size="{size:g}" '
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" '
+        f'font-family={quoteattr(FONT)} font-size="{size:g}" '
         f'fill="{fill}" class="f-{role}">{"".join(parts)}</text>'
     )
     return text + "".join(bars)

@@ -1,7 +1,7 @@
 """Lanes: the order, top to bottom, in which an array's axes are drawn, and which of them run through a step.
 
-That order is looks, not layout: positions, then features, then heads and batch (the paper's ȳ k h), kept stable
-through each operation so that wires cross only where the mathematics does.
+That order is looks, not layout: positions, then features, then heads and batch (the paper's ȳ k h), kept
+stable through each operation so that wires cross only where the mathematics does.
 """
 
 from __future__ import annotations

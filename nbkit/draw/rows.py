@@ -1,4 +1,4 @@
-"""Columns → rows: widths of columns and gaps, where lines are broken, and then one row of shapes at a time."""
+"""Columns → rows: widths of columns and gaps, where lines are broken, then one row of shapes at a time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Row:
 
 
 class Sheet:
-    """What all rows share: the widths of columns and gaps, the captions of each cut, the columns of each region."""
+    """What all rows share: widths of columns and gaps, captions of cuts, columns of regions."""
 
     def __init__(self, placed: Columns, theme: Theme, wrong: frozenset[str]) -> None:
         self.columns, self.cuts, self.theme, self.wrong = placed.columns, placed.cuts, theme, wrong
@@ -63,10 +63,10 @@ class Sheet:
         around = {p.step.glyph for i in (cut - 1, cut) if 0 <= i < len(self.columns) for p in self.columns[i]}
         return _QUIET_GAP if around and around <= FRAMES else _GAP
 
-    # -- line breaks ----------------------------------------------------------------------------------------------
+    # -- line breaks ----------------------------------------------------------------------------------
 
     def breaks(self, width: float) -> list[tuple[int, int]]:
-        """Column ranges of the rows: as full as they can be, broken where regions and few wires make it cheap."""
+        """Column ranges of the rows: as full as they can be, broken where frames and wires make it cheap."""
         total = len(self.columns)
         rows: list[tuple[int, int]] = []
         first = 0
@@ -101,7 +101,7 @@ class Sheet:
         )
         return 0.5 * wires + cutting
 
-    # -- one row --------------------------------------------------------------------------------------------------
+    # -- one row --------------------------------------------------------------------------------
 
     def row(self, first: int, last: int) -> Row:
         """Lays out columns first … last − 1."""

@@ -1,4 +1,6 @@
-"""Separators: dashed lines between neighbouring arrays, straight as far as they can be, with bends of 45° where not."""
+"""Separators: dashed lines between neighbouring arrays, straight as far as they can be, with bends of 45°
+where not.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ def separators(
     gaps: list[Span],
     edges: list[Span],
 ) -> list[list[Point]]:
-    """One polyline for each pair of neighbours, as long as they stay neighbours; `gaps` and `edges` are x ranges."""
+    """One polyline for each pair of neighbours, while they are; `gaps` and `edges` (columns) are x ranges."""
     going: dict[tuple[int, int], _Chain] = {}
     done: list[_Chain] = []
     for i, cut in enumerate(cuts):
@@ -46,7 +48,7 @@ def separators(
 
 @dataclass
 class _Chain:
-    """One separator through several cuts: where it starts and ends, and the heights that it may take in each gap."""
+    """One separator through several cuts: its ends, and the heights that it may take in each gap."""
 
     start: float
     end: float = 0.0
@@ -57,7 +59,7 @@ class _Chain:
         return self
 
     def points(self) -> list[Point]:
-        """The polyline: constant while the intervals meet; a bend of 45° in the column between where they do not."""
+        """The polyline: level while the intervals meet, with a bend of 45° in the column where they do not."""
         runs: list[tuple[float, float, float, float]] = []  # x0, x1, low, high
         for (x0, x1), low, high in self.pieces:
             if runs and max(runs[-1][2], low) <= min(runs[-1][3], high) + 0.01:
@@ -78,7 +80,7 @@ class _Chain:
 
 
 class _Before:
-    """Which arrays before a column the arrays after it continue, seen from the separators above and below them."""
+    """Which arrays before a column those after it continue, seen from the separators above and below."""
 
     def __init__(self, column: list[Placed]) -> None:
         self.last = {id(p.outs[-1]): id(p.ins[-1]) for p in column if p.outs and p.ins}

@@ -1,4 +1,6 @@
-"""What a picture is made of before it has coordinates: values, the steps between them, and the frames around steps."""
+"""What a picture is made of before it has coordinates: values, the steps between them, and the frames around
+steps.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Fold:
-    """Which parts are drawn closed: `depth` levels of blocks are open (None: all), `style` may say otherwise by path."""
+    """Which parts are drawn closed: `depth` levels are open (None: all), unless `style` says so by path."""
 
     depth: int | None = None
     unroll: bool = False

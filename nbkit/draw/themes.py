@@ -1,8 +1,8 @@
 """Colours of the pictures: one role per kind of thing, one value per theme.
 
-Every shape carries its colour as a presentation attribute, so that a picture survives sanitisers that drop style
-sheets (GitHub, nbviewer); the `auto` theme adds a style sheet that re-colours by class inside a dark JupyterLab.
-Plate colours follow the palette of Abbott's figures; the dark ones keep hue and swap lightness.
+Every shape carries its colour as a presentation attribute, so that a picture survives sanitisers that drop
+style sheets (GitHub, nbviewer); the `auto` theme adds a style sheet that re-colours by class inside a dark
+JupyterLab. Plate colours follow the palette of Abbott's figures; the dark ones keep hue and swap lightness.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from dataclasses import dataclass
 
 _LIGHT = {
     "paper": "#ffffff", "ink": "#262626", "faint": "#5f6368", "letter": "#111111",
-    "linear": "#e8eeeb", "region": "#dbdfef", "outer": "#f3f3f4", "inner": "#e6e9f5", "attention": "#cfc9e6", "mha": "#ffe8cb",
-    "softmax": "#cce7cf", "norm": "#fce0e1", "residual": "#f4f6d2", "ffn": "#d3eefa", "conv": "#e0f0fa", "window": "#a9e3ff",
-    "pool": "#e5e7f9", "embed": "#fce0e1", "mask": "#f9cbdf", "masked": "#8a8a8a", "block": "#b8e986", "big": "#e3cefa",
-    "index": "#1346fe", "onindex": "#ffffff", "circle": "#f1fcfc", "glyph": "#ffffff", "wrong": "#c8102e",
+    "linear": "#e8eeeb", "region": "#dbdfef", "outer": "#f3f3f4", "inner": "#e6e9f5",
+    "attention": "#cfc9e6", "mha": "#ffe8cb", "softmax": "#cce7cf", "norm": "#fce0e1",
+    "residual": "#f4f6d2", "ffn": "#d3eefa", "conv": "#e0f0fa", "window": "#a9e3ff",
+    "pool": "#e5e7f9", "embed": "#fce0e1", "mask": "#f9cbdf", "masked": "#8a8a8a",
+    "block": "#b8e986", "big": "#e3cefa", "index": "#1346fe", "onindex": "#ffffff",
+    "circle": "#f1fcfc", "glyph": "#ffffff", "wrong": "#c8102e",
 }  # fmt: skip
 _DARK = {
     "paper": "#16181d", "ink": "#e4e6ea", "faint": "#9aa0a6", "letter": "#ffffff",
-    "linear": "#3a4440", "region": "#2b3150", "outer": "#24262c", "inner": "#30375a", "attention": "#383258", "mha": "#4d3a20",
-    "softmax": "#2b4a30", "norm": "#54303a", "residual": "#3f411f", "ffn": "#1f4353", "conv": "#1f3a4d", "window": "#17618a",
-    "pool": "#31345a", "embed": "#54303a", "mask": "#6b2f4c", "masked": "#b0b0b0", "block": "#3e6b1d", "big": "#51367a",
-    "index": "#7c9bff", "onindex": "#10131a", "circle": "#20343a", "glyph": "#16181d", "wrong": "#ff6b81",
+    "linear": "#3a4440", "region": "#2b3150", "outer": "#24262c", "inner": "#30375a",
+    "attention": "#383258", "mha": "#4d3a20", "softmax": "#2b4a30", "norm": "#54303a",
+    "residual": "#3f411f", "ffn": "#1f4353", "conv": "#1f3a4d", "window": "#17618a",
+    "pool": "#31345a", "embed": "#54303a", "mask": "#6b2f4c", "masked": "#b0b0b0",
+    "block": "#3e6b1d", "big": "#51367a", "index": "#7c9bff", "onindex": "#10131a",
+    "circle": "#20343a", "glyph": "#16181d", "wrong": "#ff6b81",
 }  # fmt: skip
 _KEPT = ("ink", "faint", "letter", "masked", "index", "onindex", "wrong", "paper")
 _PRINT = {role: (_LIGHT[role] if role in _KEPT else "#ffffff") for role in _LIGHT} | {

@@ -1,10 +1,11 @@
 """Columns → heights: one y for every lane.
 
-Each (bundle, lane) keeps one y for its whole life. Lanes that run straight through a step are united into *tracks*,
-unless that would make the order of the tracks cyclic. In every cut neighbouring lanes keep their distance (20 inside an
-array, 33 across a separator, more where plates or titles stand between them); the longest path through these
-constraints is the lowest feasible layout. Alternating median moves inside the slack then close gaps inside arrays and
-shorten bends. Linear in the number of columns, because rows are laid out one at a time.
+Each (bundle, lane) keeps one y for its whole life. Lanes that run straight through a step are united into
+*tracks*, unless that would make the order of the tracks cyclic. In every cut neighbouring lanes keep their
+distance (20 inside an array, 33 across a separator, more where plates or titles stand between them); the
+longest path through these constraints is the lowest feasible layout. Alternating median moves inside the
+slack then close gaps inside arrays and shorten bends. Linear in the number of columns, because rows are laid
+out one at a time.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class _Solver:
         return {lane: round(y[self.find(node)] - top, 2) for lane, node in self.index.items()}
 
     def close_gaps(self, y: dict[int, float], pulls: Pulls) -> bool:
-        """Single moves cannot bring a group of lanes down to the rest of its array: try the groups as wholes."""
+        """Single moves cannot bring several lanes down to the rest of their array: try them as wholes."""
         moved = False
         for (a, b), distance in self.within.items():
             lower = self.find(b)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from nbkit.draw.canvas import Box, Shape
-from nbkit.draw.columns import NOTHING
-from nbkit.draw.picture import Picture, Row
+from nbkit.draw.lanes import NOTHING
+from nbkit.draw.picture import Picture
 
 TEXTS = ("label", "title", "count", "factor", "sign", "name")
 SOLID = ("box", "dot", "arrow")
@@ -29,9 +29,11 @@ def texts_that_overlap(picture: Picture) -> list[str]:
             if overlap(one.box, two.box):
                 found.append(f"row {number}: {one.what} {_text(one)} on {two.what} {_text(two)}")
         for text in texts:
-            for solid in solids:
-                if overlap(text.box, solid.box):
-                    found.append(f"row {number}: {text.what} {_text(text)} on {solid.what} at {solid.box}")
+            found += [
+                f"row {number}: {text.what} {_text(text)} on {solid.what} at {solid.box}"
+                for solid in solids
+                if overlap(text.box, solid.box)
+            ]
     return found
 
 
@@ -55,7 +57,7 @@ def lanes_too_near(picture: Picture) -> list[str]:
     found = []
     for number, row in enumerate(picture.rows):
         for gap in row.gaps:
-            for (above, y0), (below, y1) in zip(gap.lanes, gap.lanes[1:], strict=False):
+            for (above, y0), (below, y1) in pairwise(gap.lanes):
                 least = 20.0 if above[0] == below[0] else 33.0
                 if y1 - y0 < least - 0.01:
                     found.append(f"row {number}: {above} at {y0} and {below} at {y1}")
@@ -63,7 +65,7 @@ def lanes_too_near(picture: Picture) -> list[str]:
 
 
 def wires_missing_or_doubled(picture: Picture) -> list[str]:
-    """In the middle of every gap each lane is covered by exactly one wire, and no wire lies where no lane is."""
+    """In the middle of every gap each lane has exactly one wire, and no wire lies where no lane is."""
     found = []
     for number, row in enumerate(picture.rows):
         wires = [s for s in row.canvas.shapes if s.what == "wire"]
@@ -75,9 +77,11 @@ def wires_missing_or_doubled(picture: Picture) -> list[str]:
                 count = sum(abs(box[1] - y) < 0.02 and abs(box[3] - y) < 0.02 for box in crossing)
                 if count != 1:
                     found.append(f"row {number}, x {middle:.0f}: {count} wires on {lane} at {y}")
-            for box in crossing:
-                if not any(abs(box[1] - y) < 0.02 and abs(box[3] - y) < 0.02 for y in lanes):
-                    found.append(f"row {number}, x {middle:.0f}: a wire where there is no lane: {box}")
+            found += [
+                f"row {number}, x {middle:.0f}: a wire where there is no lane: {box}"
+                for box in crossing
+                if not any(abs(box[1] - y) < 0.02 and abs(box[3] - y) < 0.02 for y in lanes)
+            ]
     return found
 
 
@@ -89,7 +93,7 @@ def separators_astray(picture: Picture) -> list[str]:
         for gap in row.gaps:
             middle = (gap.x0 + gap.x1) / 2
             heights = [y for line in lines if (y := _height(line, middle)) is not None]
-            for (above, y0), (below, y1) in zip(gap.lanes, gap.lanes[1:], strict=False):
+            for (above, y0), (below, y1) in pairwise(gap.lanes):
                 between = sum(y0 + 5 < y < y1 - 5 for y in heights)
                 if between != (above[0] != below[0]):
                     found.append(
@@ -100,7 +104,7 @@ def separators_astray(picture: Picture) -> list[str]:
 
 def _height(line: Shape, x: float) -> float | None:
     points = [tuple(map(float, p.split())) for p in line.svg.split('d="M')[1].split('"')[0].split("L")]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x0 - 0.01 <= x <= x1 + 0.01:
             return y0 if x1 - x0 < 0.01 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     return None
@@ -128,6 +132,3 @@ def violations(picture: Picture) -> list[str]:
         outside,
     )
     return [f"{check.__name__}: {line}" for check in checks for line in check(picture)]
-
-
-__all__ = ["Row", "violations"]

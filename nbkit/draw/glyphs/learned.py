@@ -10,7 +10,7 @@ from nbkit.language import ops
 
 
 def _plate(pen: Pen, letter: str, *, bias: bool = False, title: str = "", chip: str = "right") -> None:
-    """A learned map: a bold letter on a plate with a chipped corner, `+` below it for a bias, its name above."""
+    """A bold letter on a plate with a chipped corner, `+` below it for a bias, its name above."""
     ports = pen.ports()
     top, bottom = pen.extent(ports)
     pad = 13 if bottom - top < 1 else 11
@@ -68,7 +68,7 @@ def _positions(pen: Pen) -> None:
 
 @glyph("conv", width=48.0)
 def _conv(pen: Pen) -> None:
-    """The collapsed convolution: a box whose top edge lies on the image wire and whose bottom edge on the channels."""
+    """The collapsed convolution: a box from the image wire (top edge) to the channels (bottom edge)."""
     op = pen.placed.step.op_as(ops.Window)
     ports = pen.ports()
     top, bottom = pen.extent(ports)

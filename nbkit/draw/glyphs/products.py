@@ -88,14 +88,14 @@ def _arc(x: float, middle: float, radius: float) -> Callable[[float], str]:
     """A half circle to the right; a double line has a smaller and a larger one."""
 
     def draw(dy: float) -> str:
-        r = number(radius - dy)
-        return f"M{number(x)} {number(middle - radius + dy)}A{r} {r} 0 0 1 {number(x)} {number(middle + radius - dy)}"
+        r, top, bottom = number(radius - dy), number(middle - radius + dy), number(middle + radius - dy)
+        return f"M{number(x)} {top}A{r} {r} 0 0 1 {number(x)} {bottom}"
 
     return draw
 
 
 def _kept(pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float) -> None:
-    """An axis that survives: it runs through; where several operands have it, the others bend into dots on its wire."""
+    """An axis that survives runs through; where several operands have it, the others bend into its dot."""
     *others, last = bundles
     target = pen.at(out, lane)
     start = pen.at(last, lane)

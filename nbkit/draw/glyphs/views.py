@@ -1,4 +1,6 @@
-"""Views: thick bars for merging, splitting and joining, pentagons and hexagons for slices, trapezoids for windows."""
+"""Views: thick bars for merging, splitting and joining, pentagons and hexagons for slices, trapezoids for
+windows.
+"""
 
 from __future__ import annotations
 
