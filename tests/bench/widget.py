@@ -150,9 +150,5 @@ def ratio(above: list[dict[str, float]], below: list[dict[str, float]], what: st
 
 
 if __name__ == "__main__":
-    main(
-        *(
-            cast(a)
-            for cast, a in zip((int, float), (sys.argv[1:] + ["30", "1.0"][len(sys.argv) - 1 :]), strict=True)
-        )
-    )
+    arguments = [*sys.argv[1:], *["30", "1.0"][len(sys.argv) - 1 :]]
+    main(int(arguments[0]), float(arguments[1]))
