@@ -312,7 +312,7 @@ def test_close_ends_the_thread_and_keeps_what_was_measured() -> None:
     assert unused.state == "closed"
 
 
-def test_refuses_what_is_no_model_and_no_seed() -> None:
+def test_refuses_what_is_no_model_and_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Unapplied:
         def on(self, spec: str) -> None:
             """Like a function of the diagram language."""
@@ -356,6 +356,7 @@ def test_refuses_what_is_no_model_and_no_seed() -> None:
         str(bad.value)
         == "Session.run: seconds must be a finite number > 0, or None, but is nan. None sets no limit."
     )
+    monkeypatch.setattr(Session, "view_factory", None)  # as long as nobody has imported nbkit.widgets
     for early in (session.recover, session.show):
         with pytest.raises(SessionError, match=rf"^test: {early.__name__}\(\) has no "):
             early()
@@ -379,6 +380,7 @@ def test_builds_a_diagram_with_its_seed_and_leaves_the_global_generator_alone() 
 
 
 def test_shows_itself_as_a_line_or_by_the_registered_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "view_factory", None)  # as long as nobody has imported nbkit.widgets
     session = small_session(eval_every=1)
     assert session._repr_mimebundle_() == {"text/plain": "Session 'test': paused at step 0"}
     session.step()
