@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sympy import Integer, Symbol
+from sympy import Expr, Integer, Symbol
 
 from nbkit.language.axes import Array
 from nbkit.language.diagram import Diagram
@@ -22,21 +22,42 @@ def explain(diagram: Diagram, inputs: Sequence[Any]) -> DiagramError | None:
     if len(inputs) != len(diagram.ins):
         wanted = ", ".join(map(str, diagram.inputs))
         return ArityError(f"{diagram.name} takes {len(diagram.ins)} arrays ({wanted}), got {len(inputs)}")
-    known: dict[str, tuple[int, str]] = {}
+    known = _Known()
     for number, (tensor, array) in enumerate(zip(inputs, diagram.inputs, strict=True), start=1):
         place = f"input {number} of {diagram.name}" if len(inputs) > 1 else f"the input of {diagram.name}"
         reason = _shape(tensor, array, place, known) or _values(tensor, array, place)
         if reason is not None:
             return reason
-    try:
-        free = diagram.free()
-        diagram.at(**{name: size for name, (size, _) in known.items() if name in free})
-    except DiagramError as error:
-        return error
+    free = diagram.free()
+    for sizes in known.readings():
+        try:
+            diagram.at(**{name: size for name, size in sizes.items() if name in free})
+        except DiagramError as error:
+            return error
     return None
 
 
-def _shape(tensor: Any, array: Array, place: str, known: dict[str, tuple[int, str]]) -> DiagramError | None:
+class _Known:
+    """What the inputs so far say about sizes that are still open; an image may have two sizes or three."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, Expr] = {}  # must be the same wherever the name stands
+        self.sources: dict[str, str] = {}
+        self.images: dict[str, list[int]] = {}
+
+    def add(self, name: str, size: int, place: str, rank: int) -> None:
+        self.images.setdefault(name, []).append(size)
+        if rank == 1:
+            self.sizes.setdefault(name, Integer(size))
+            self.sources.setdefault(name, place)
+
+    def readings(self) -> list[dict[str, int]]:
+        """Sizes for the whole diagram: one reading for each dimension of the images."""
+        most = max((len(sizes) for sizes in self.images.values()), default=0)
+        return [{n: sizes[min(i, len(sizes) - 1)] for n, sizes in self.images.items()} for i in range(most)]
+
+
+def _shape(tensor: Any, array: Array, place: str, known: _Known) -> DiagramError | None:
     shape = getattr(tensor, "shape", None)
     if shape is None:
         return DiagramError(f"{place} is {array}: expected a torch tensor, found {type(tensor).__name__}")
@@ -51,16 +72,16 @@ def _shape(tensor: Any, array: Array, place: str, known: dict[str, tuple[int, st
     for axis in array:
         for _ in range(axis.rank):
             size = found[place_of]
-            wanted = substitute(axis.size, {name: Integer(value) for name, (value, _) in known.items()})
+            wanted = substitute(axis.size, known.sizes)
             if wanted.is_Integer and size != wanted:
-                _, source = known.get(str(axis.size), (0, ""))
+                source = known.sources.get(str(axis.size), "")
                 return DiagramError(
                     f"{place} is {array}: axis '{axis.name}' has size {format_size(wanted)}"
                     f"{f' (from {source})' if source else ''}, "
                     f"found {size} in shape {found} (dimension {place_of})"
                 )
-            if isinstance(axis.size, Symbol) and axis.rank == 1:
-                known.setdefault(axis.size.name, (size, place))
+            if isinstance(axis.size, Symbol):
+                known.add(axis.size.name, size, place, axis.rank)
             place_of += 1
     return None
 

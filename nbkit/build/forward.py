@@ -29,7 +29,7 @@ WIDEST = 48  # shape comments stand in one column, unless a line is longer than 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor in generated code: its variable, what its trailing dimensions are, whether batches may precede."""
+    """A tensor in generated code: its variable, what its dimensions are, whether batches may precede."""
 
     text: str
     dims: tuple[Dim, ...]

@@ -34,7 +34,8 @@ def _(op: Attention, f: Forward, step: Step) -> None:
         mask = mask_call(
             "allowed", f, op.relations, [d for d in (*woven, *y, *x) if d[0] in spoken], (q, k, v), op.keys
         )
-        arguments.append(f"attn_mask={f.aligned(mask, [*woven, *y, *x])}")
+        aligned = f.aligned(mask, [*woven, *y, *x])
+        arguments.append(f"attn_mask={aligned}{'.unsqueeze(-2)' if mask.dims == (*x,) else ''}")
     if op.dropout:
         arguments.append(f"dropout_p={float(op.dropout)!r} if self.training else 0.0")
     factor = parse_size("1")
