@@ -22,10 +22,11 @@ def test_the_example_is_fifteen_lines_and_runs() -> None:
 
 
 def test_the_picture_is_the_one_that_nbkit_draws(tmp_path: Path) -> None:
-    nbkit = Path(sys.executable).parent / "nbkit"
-    subprocess.run([nbkit, "show", "attention", "-o", tmp_path / "attention.svg"], check=True)
-    drawn, stored = (tmp_path / "attention.svg").read_bytes(), (ROOT / "docs/attention.svg").read_bytes()
-    assert drawn == stored, "draw it again: nbkit show attention -o docs/attention.svg"
+    nbkit, name = Path(sys.executable).parent / "nbkit", "multi-head-attention"
+    assert f"`nbkit show {name}`" in README
+    subprocess.run([nbkit, "show", name, "-o", tmp_path / "again.svg"], check=True)
+    drawn, stored = (tmp_path / "again.svg").read_bytes(), (ROOT / f"docs/{name}.svg").read_bytes()
+    assert drawn == stored, f"draw it again: nbkit show {name} -o docs/{name}.svg"
 
 
 def test_what_it_names_is_there() -> None:
