@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BUNDLE = Path(__file__).parent / "widgets" / "static"
 EXTRAS = {"": "nbkit", "lab": "nbkit[lab]"}  # what people need; `make test` sees to the rest
 
@@ -45,10 +45,8 @@ def examine() -> list[Check]:
 
 
 def find_browser() -> str | None:
-    """Return the path of a Chromium or Chrome on PATH, or of the one in $NBKIT_BROWSER."""
-    chosen = os.environ.get("NBKIT_BROWSER")
-    candidates = (chosen,) if chosen else BROWSERS
-    return next((path for name in candidates if (path := shutil.which(name))), None)
+    """Return the path of a Chromium or Chrome on PATH."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def _interpreter() -> Iterator[Check]:

@@ -24,10 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from nbkit._doctor import find_browser
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -279,11 +280,10 @@ class LabPage:
 
 @contextmanager
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """A headless Chromium of the system's."""
-    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if path is None:
-        raise FileNotFoundError(f"No browser: one of {', '.join(CHROMIUM_NAMES)} must be on PATH.")
-    browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(CHROMIUM_ARGUMENTS))
+    """A headless Chromium: the system's, or the one that `make setup` had Playwright install."""
+    browser = playwright.chromium.launch(
+        executable_path=find_browser(), headless=True, args=list(CHROMIUM_ARGUMENTS)
+    )
     try:
         yield browser
     finally:
