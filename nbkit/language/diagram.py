@@ -182,29 +182,29 @@ class Diagram:
         return self._bind({name: Integer(value) for name, value in sizes.items()}, "") if sizes else self
 
     def _bind(self, values: Mapping[str, Expr], prefix: str) -> Diagram:
-        maker = {wire: f"{node.op.kind} at {prefix}{node.id}" for node in self.nodes for wire in node.outs}
-        wires = tuple(
-            replace(wire, type=_bound(wire.type, values, maker.get(i, f"input of {self.name}")))
-            for i, wire in enumerate(self.wires)
-        )
+        wires = list(self.wires)
+
+        def bind(numbers: tuple[int, ...], place: str) -> None:
+            for w in numbers:
+                wires[w] = replace(wires[w], type=_bound(wires[w].type, values, place))
+
+        bind(self.ins, f"input of {self.name}")
         nodes = []
         for node in self.nodes:
-            op = node.op
+            op, path = node.op, f"{prefix}{node.id}"
             if isinstance(op, Block):
-                op = Block(op.body._bind(values, f"{prefix}{node.id}."))
+                op = Block(op.body._bind(values, f"{path}."))
             elif isinstance(op, Repeat):
-                op = replace(op, body=op.body._bind(values, f"{prefix}{node.id}.*."))
-            else:
-                op = op.resolve(lambda name: values.get(name, symbol(name)))
+                op = replace(op, body=op.body._bind(values, f"{path}.*."))
+            bind(node.outs, f"{op.kind} at {path}")
             try:
+                op = op.resolve(lambda name: values.get(name, symbol(name)))
                 op.infer(tuple(wires[w].type for w in node.ins))
-            except Mismatch as error:
-                given = _given(
-                    values, node.op.free() | {n for w in node.ins for n in self.wires[w].type.free()}
-                )
-                raise BindingError(f"{error.fact}, for {given} ({op.kind} at {prefix}{node.id})") from None
+            except (Mismatch, ParseError) as error:
+                names = node.op.free().union(*(self.wires[w].type.free() for w in node.ins))
+                raise BindingError(f"{error}, for {_given(values, names)} ({op.kind} at {path})") from None
             nodes.append(replace(node, op=op))
-        return replace(self, wires=wires, nodes=tuple(nodes))
+        return replace(self, wires=tuple(wires), nodes=tuple(nodes))
 
     # -- rewriting that keeps the meaning ------------------------------------------------------------------
 

@@ -322,7 +322,8 @@ class Sum(Fn):
         return Fan((self.left, self.right)).takes()
 
     def __repr__(self) -> str:
-        return f"({self.left!r} + {self.right!r})"
+        left, right = (f"({f!r})" if isinstance(f, Then) else repr(f) for f in (self.left, self.right))
+        return f"({left} + {right})"
 
 
 @dataclass(frozen=True, repr=False)

@@ -130,6 +130,16 @@ def _read(data: Any, place: str, depth: int) -> Diagram:
     _check_keys(data, _KEYS, ("names",), place)
     name = _located(lambda n: check_name(n, "diagram"), data["name"], place)
     texts = _list(data["wires"], str, f"{place}: wires")
+    entries = _list(data["nodes"], list, f"{place}: nodes")
+    for entry in entries:
+        if len(entry) != 5:
+            raise ParseError(
+                f"{place}: a node has 5 parts (id, kind, settings, ins, outs), found {len(entry)}"
+            )
+    made_by_nodes = sum(len(entry[4]) for entry in entries if isinstance(entry[4], list))
+    count = len(_list(data["in"], int, f"{place}: in")) + made_by_nodes
+    if len(texts) > count:
+        raise ParseError(f"{place}: there are {len(texts)} wires, but inputs and nodes make {count}")
     names = _names(data.get("names", {}), len(texts), place)
     wires = tuple(
         Wire(_located(parse_array, text, f"{place}: wire {i}"), names.get(i, ""))
@@ -141,7 +151,7 @@ def _read(data: Any, place: str, depth: int) -> Diagram:
     made = dict.fromkeys(ins, "an input")
     nodes: list[Node] = []
     ids: set[str] = set()
-    for entry in _list(data["nodes"], list, f"{place}: nodes"):
+    for entry in entries:
         node = _node(entry, wires, place, depth)
         where = f"{place}.{node.id}"
         if node.id in ids:
@@ -157,9 +167,6 @@ def _read(data: Any, place: str, depth: int) -> Diagram:
     outs = _numbers(data["out"], len(wires), f"{place}: out")
     if not outs:
         raise ParseError(f"{place}: out must name at least one wire")
-    for wire in range(len(wires)):
-        if wire not in made:
-            raise ParseError(f"{place}: wire {wire} is made by no node")
     return Diagram(name, wires, ins, outs, tuple(nodes))
 
 
@@ -175,8 +182,6 @@ def _names(data: Any, count: int, place: str) -> dict[int, str]:
 
 
 def _node(entry: list[Any], wires: tuple[Wire, ...], place: str, depth: int) -> Node:
-    if len(entry) != 5:
-        raise ParseError(f"{place}: a node has 5 parts (id, kind, settings, ins, outs), found {len(entry)}")
     identity, kind, settings, ins, outs = entry
     where = f"{place}.{_located(_check_id, identity, place)}"
     if not isinstance(kind, str) or not isinstance(settings, dict):
@@ -262,7 +267,8 @@ def _located(parse: Callable[[Any], _T], value: Any, where: str) -> _T:
 
 def _list(value: Any, kind: type, where: str) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(v, kind) for v in value):
-        raise ParseError(f"{where} must be a list of {'lists' if kind is list else 'texts'}")
+        what = {list: "lists", str: "texts", int: "wire numbers"}[kind]
+        raise ParseError(f"{where} must be a list of {what}")
     return value
 
 

@@ -147,10 +147,16 @@ def canonical(size: Expr) -> Expr:
     >>> canonical(2 * h * (x + 1)) == canonical((2 * x + 2) * h)
     True
     """
-    if size.is_Atom or _terms(size) > _MOST_TERMS:
+    if size.is_Atom or not _has_product_of_sums(size) or _terms(size) > _MOST_TERMS:
         return size
     divides_by_sum = any(power.exp.is_negative and power.base.is_Add for power in size.atoms(sympy.Pow))
     return sympy.expand(sympy.cancel(size) if size.is_Mul and divides_by_sum else size)
+
+
+def _has_product_of_sums(size: Expr) -> bool:
+    if (size.is_Mul and any(part.is_Add for part in size.args)) or (size.is_Pow and size.base.is_Add):
+        return True
+    return any(_has_product_of_sums(part) for part in size.args)
 
 
 def _terms(size: Expr) -> int:
@@ -182,8 +188,6 @@ def substitute(size: Expr, values: Mapping[str, Expr] | Callable[[str], Expr]) -
     return canonical(size.xreplace({s: look(s.name) for s in size.free_symbols if isinstance(s, Symbol)}))
 
 
-@lru_cache(maxsize=4096)
 def is_possible(size: Expr) -> bool:
-    """False for a size that is certainly no positive integer (0, -x, 15/2); True where that is still open."""
-    unknown = size.is_positive is not False and size.is_integer is not False
-    return unknown and not (size.is_number and not size.is_Integer)
+    """False for a number that is no positive integer (0, -1, 15/2, √2); True where that is still open."""
+    return not (size.is_number and not (size.is_Integer and size > 0))

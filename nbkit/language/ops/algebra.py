@@ -44,7 +44,7 @@ class Einsum(Op):
             raise refused(
                 self, f"gives one array, but {self.spec!r} has {len(spec.outs)}", 'as in "y k, x k -> y x"'
             )
-        known = {t.name for bundle in spec.ins for t in bundle}
+        known = [t.name for bundle in spec.ins for t in bundle]
         for token in spec.outs[0]:
             if token.name not in known:
                 raise refused(

@@ -117,7 +117,10 @@ class Split(Op):
                 "leave one of them open to have it computed",
             )
         produced = tuple(Axis(t.name, sizes.get(t.name, rest), axis.rank) for t in tokens)
-        return (replace_axes(array, (axis.name,), produced),)
+        split = replace_axes(array, (axis.name,), produced)
+        parts = iter(produced)  # in the order of the specification: a view, without moving anything
+        names = {part.name for part in produced}
+        return (Array(tuple(next(parts) if a.name in names else a for a in split), array.bound),)
 
 
 def _first_open(tokens: tuple[Token, ...]) -> Token | None:
