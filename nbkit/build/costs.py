@@ -3,7 +3,8 @@
 `params` counts learned numbers: shared weights once, a tied repetition once; it equals Σ numel of the built
 module. `flops` counts one forward pass over the *named* axes (unnamed batch dimensions multiply it): 2 per
 multiply–add of linear maps, convolutions and contractions, as `torch.utils.flop_counter` does. Elementwise
-functions, sums, norms, softmaxes and look-ups are not counted. Needs no torch and works on diagrams whose
+functions, sums, norms, softmaxes and look-ups are not counted (nor does torch count a contraction over a
+single element, which we do). Needs no torch and works on diagrams whose
 sizes are still open.
 """
 
@@ -71,7 +72,7 @@ class Cost:
                 free = f"free sizes {', '.join(self.free)}" if self.free else "no free sizes"
                 hint = nearest(name, self.free)
                 raise BindingError(f"there is no size {name} to set; the diagram has {free}. {hint}".strip())
-            if not is_count(value):
+            if not (is_count(value) and value >= 1):
                 raise BindingError(f"{name}={value!r} is not a size; sizes are positive integers")
         values = {name: Integer(value) for name, value in sizes.items()}
 

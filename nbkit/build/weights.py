@@ -175,9 +175,10 @@ class Keys:
         """
         if not held.key:
             return "own"
-        first_path, first = self.first.setdefault(held.key, (path, held))
-        if first is held:
+        if held.key not in self.first:
+            self.first[held.key] = (path, held)
             return "own"
+        first_path, first = self.first[held.key]
         mine, theirs = held.shapes["weight"], first.shapes["weight"]
         names = [[axis.name for axis in side] for side in (held.rows, held.cols)]
         swapped = [[axis.name for axis in side] for side in (first.cols, first.rows)] == names != names[::-1]
