@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from nbkit._experiments import experiments
 from nbkit.cli import main
-from nbkit.components import catalogue
+from nbkit.components import catalogue, models
 
 NBKIT = Path(sys.executable).parent / "nbkit"
 
@@ -95,6 +96,18 @@ def result_of(*arguments: object, code: int = 0) -> dict[str, Any]:
     assert result.stderr == "", "progress is for terminals"
     facts: dict[str, Any] = json.loads(result.stdout)
     return facts
+
+
+EXPERIMENTS = [(task, model) for task, suiting in experiments().items() for model in suiting]
+
+
+@pytest.mark.parametrize(("task", "model"), EXPERIMENTS)
+def test_every_experiment_makes_a_step(task: str, model: str) -> None:
+    assert result_of(task, "--model", model, "--steps", 1)["steps"] == 1
+
+
+def test_every_ready_model_can_be_trained() -> None:
+    assert {model for _, model in EXPERIMENTS} == set(models())
 
 
 def test_train_reaches_what_it_is_asked_for() -> None:
