@@ -140,7 +140,7 @@ def train(
     seconds = time.perf_counter() - start
     session.close()
     interrupted = any(event.kind == "interrupted" for event in session.events)
-    holds = reached is None or bool(session.metrics and reached(session.metrics))
+    holds = bool(session.metrics and reached(session.metrics)) if reached else None
     facts = {
         "task": data.name,
         "model": model,
@@ -156,7 +156,7 @@ def train(
         "versions": {name: version(name) for name in ("nbkit", "torch")},
     }
     click.echo(json.dumps(facts, indent=2) if as_json else _summary(facts))
-    sys.exit(130 if interrupted else 0 if holds else 1)
+    sys.exit(130 if interrupted else int(holds is False))
 
 
 def _summary(facts: dict[str, Any]) -> str:
