@@ -25,6 +25,7 @@ NAME = re.compile(r"[A-Za-zα-ωΑ-Ω][A-Za-z0-9_α-ωΑ-Ω]*\Z")
 LONGEST_NAME = 40
 LONGEST_SIZE = 200
 _LARGEST_EXPONENT = 16
+_EXPONENT = f"an exponent must be a number of at most {_LARGEST_EXPONENT}"
 _MOST_BITS = 256
 _MOST_TERMS = 64
 _FUNCTIONS: dict[str, Callable[[Expr], Expr]] = {
@@ -109,11 +110,19 @@ def _evaluate(node: ast.expr, text: str) -> Expr:
 
 
 def _power(base: Expr, exponent: Expr, text: str) -> Expr:
-    if not (isinstance(exponent, Rational) and abs(exponent) <= _LARGEST_EXPONENT and exponent.q <= 16):
-        raise _refused(text, f"an exponent must be a number of at most {_LARGEST_EXPONENT}")
+    if not _is_exponent(exponent):
+        raise _refused(text, _EXPONENT)
     if _bits(base) * abs(exponent) > _MOST_BITS:
         raise _refused(text, "its numbers grow too large")
     return base**exponent
+
+
+def _is_exponent(exponent: Expr) -> bool:
+    return (
+        isinstance(exponent, Rational)
+        and abs(exponent) <= _LARGEST_EXPONENT
+        and exponent.q <= _LARGEST_EXPONENT
+    )
 
 
 def _bits(expression: Expr) -> int:
@@ -129,6 +138,8 @@ def _bounded(expression: Expr, text: str) -> Expr:
         raise _refused(text, "it is not a real number")
     if _bits(expression) > _MOST_BITS:
         raise _refused(text, "its numbers grow too large")
+    if not all(_is_exponent(power.exp) for power in expression.atoms(sympy.Pow)):
+        raise _refused(text, _EXPONENT)
     return expression
 
 
@@ -147,10 +158,23 @@ def canonical(size: Expr) -> Expr:
     >>> canonical(2 * h * (x + 1)) == canonical((2 * x + 2) * h)
     True
     """
-    if size.is_Atom or not _has_product_of_sums(size) or _terms(size) > _MOST_TERMS:
+    if size.is_Atom:
+        return size
+    if size.has(
+        sympy.floor, sympy.ceiling
+    ):  # sympy takes integers out of them, and may see more in what is left
+        for _ in range(4):
+            size, before = _rebuilt(size), size
+            if size == before:
+                break
+    if not _has_product_of_sums(size) or _terms(size) > _MOST_TERMS:
         return size
     divides_by_sum = any(power.exp.is_negative and power.base.is_Add for power in size.atoms(sympy.Pow))
     return sympy.expand(sympy.cancel(size) if size.is_Mul and divides_by_sum else size)
+
+
+def _rebuilt(size: Expr) -> Expr:
+    return size.func(*(_rebuilt(part) for part in size.args)) if size.args else size
 
 
 def _has_product_of_sums(size: Expr) -> bool:

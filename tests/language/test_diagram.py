@@ -70,13 +70,17 @@ def test_paths_stay_when_something_is_put_beside() -> None:
         ("start.weight", "diagram.start is one linear and has no part 'weight'"),
         (
             "transformer_block.3",
-            "diagram.transformer_block is repeated 3 times, so '3' is no copy; "
-            "they are called 0 to 2, or * for any",
+            (
+                "diagram.transformer_block is repeated 3 times, so '3' is no copy; "
+                "they are called 0 to 2, or * for any"
+            ),
         ),
         (
             "transformer_block.mlp",
-            "diagram.transformer_block is repeated 3 times, so 'mlp' is no copy; "
-            "they are called 0 to 2, or * for any",
+            (
+                "diagram.transformer_block is repeated 3 times, so 'mlp' is no copy; "
+                "they are called 0 to 2, or * for any"
+            ),
         ),
         ("transformer_block.*.mpl", "transformer_block has no part 'mpl'; did you mean 'mlp'?"),
     ],
