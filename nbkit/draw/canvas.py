@@ -16,6 +16,7 @@ Box = tuple[float, float, float, float]
 LAYERS = ("plate", "separator", "wire", "glyph", "dot", "label")
 LABEL = 15.0
 _DOUBLE = 1.6
+_UNSEEN = ' pointer-events="none"'  # texts inside glyphs let the pointer reach the glyph, which has the tip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ def number(value: float) -> str:
 def data(**attributes: str) -> str:
     """` data-node="…" data-axis="…"`; empty values are left out."""
     return "".join(f" data-{key}={quoteattr(value)}" for key, value in attributes.items() if value)
+
+
+def element(tag: str, attributes: str, tip: str = "") -> str:
+    """An element; browsers show its tip when the pointer rests on it."""
+    return f"<{tag}{attributes}><title>{escape(tip)}</title></{tag}>" if tip else f"<{tag}{attributes}/>"
 
 
 class Canvas:
@@ -85,9 +91,10 @@ class Canvas:
         width: float = 1.0,
         layer: str = "glyph",
         more: str = "",
+        tip: str = "",
         what: str = "",
     ) -> None:
-        self.add(layer, f'<path d="{d}"{self.paint(fill, stroke, width)}{more}/>', box, what)
+        self.add(layer, element("path", f' d="{d}"{self.paint(fill, stroke, width)}{more}', tip), box, what)
 
     def polygon(
         self,
@@ -98,6 +105,7 @@ class Canvas:
         width: float = 1.0,
         layer: str = "glyph",
         more: str = "",
+        tip: str = "",
         what: str = "",
     ) -> None:
         pairs = list(points)
@@ -111,6 +119,7 @@ class Canvas:
             width=width,
             layer=layer,
             more=more,
+            tip=tip,
             what=what,
         )
 
@@ -127,14 +136,13 @@ class Canvas:
         radius: float = 0.0,
         layer: str = "glyph",
         more: str = "",
+        tip: str = "",
         what: str = "",
     ) -> None:
         corner = f' rx="{radius:g}"' if radius else ""
-        svg = (
-            f'<rect x="{number(x0)}" y="{number(y0)}" width="{number(x1 - x0)}" '
-            f'height="{number(y1 - y0)}"{corner}'
-            f"{self.paint(fill, stroke, width)}{more}/>"
-        )
+        place = f' x="{number(x0)}" y="{number(y0)}"'
+        size = f' width="{number(x1 - x0)}" height="{number(y1 - y0)}"{corner}'
+        svg = element("rect", f"{place}{size}{self.paint(fill, stroke, width)}{more}", tip)
         self.add(layer, svg, (x0, y0, x1, y1), what)
 
     def circle(
@@ -165,36 +173,34 @@ class Canvas:
         *,
         anchor: str = "middle",
         role: str = "ink",
+        more: str = "",
+        tip: str = "",
         what: str = "label",
     ) -> None:
+        """A mathematical label; where it stands for a step, `more` names the node and `tip` tells of it."""
         width = labels.width(label, size)
-        left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
-        svg = labels.svg_text(
-            label, round(x, 2), round(y, 2), size, anchor=anchor, fill=self.theme[role], role=role
+        left = _left(x, width, anchor)
+        text = labels.svg_text(
+            label,
+            round(x, 2),
+            round(y, 2),
+            size,
+            anchor=anchor,
+            paint=self.paint(role, None) + (_UNSEEN if what == "inside" else ""),
+            bar=self.paint(None, role),
         )
+        svg = f"<g{more}><title>{escape(tip)}</title>{text}</g>" if tip else text
         self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.1 * size), what)
 
-    def text(
-        self,
-        text: str,
-        x: float,
-        y: float,
-        size: float,
-        *,
-        anchor: str = "middle",
-        role: str = "ink",
-        bold: bool = False,
-        what: str = "title",
-    ) -> None:
-        """Upright sans-serif text: titles."""
-        width = len(text) * size * 0.54
-        left = x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
-        weight = ' font-weight="600"' if bold else ""
-        svg = (
-            f'<text x="{number(x)}" y="{number(y)}" text-anchor="{anchor}" '
-            f'font-family={quoteattr(labels.SANS)} font-size="{size:g}"{weight}'
-            f"{self.paint(role, None)}>{escape(text)}</text>"
+    def text(self, text: str, x: float, y: float, size: float, *, what: str = "title") -> None:
+        """Upright sans-serif text, centred: titles."""
+        width = labels.sans_width(text, size)
+        left = x - width / 2
+        attributes = (
+            f' x="{number(x)}" y="{number(y)}" text-anchor="middle" font-family={quoteattr(labels.SANS)}'
+            f' font-size="{size:g}"{self.paint("ink", None)}{_UNSEEN}'
         )
+        svg = f"<text{attributes}>{escape(text)}</text>"
         self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.2 * size), what)
 
     def arrow(self, x: float, y: float, *, right: bool = True) -> None:
@@ -213,6 +219,19 @@ class Canvas:
         """All shapes, layer by layer."""
         body = "".join(shape.svg for layer in LAYERS for shape in self.shapes if shape.layer == layer)
         return f'<g transform="translate(0 {number(dy)})">{body}</g>' if dy else body
+
+
+def _left(x: float, width: float, anchor: str) -> float:
+    return x - width / 2 if anchor == "middle" else x if anchor == "start" else x - width
+
+
+def fitted(text: str, room: float, size: float, least: float) -> tuple[str, float]:
+    """A title that fits into `room`: smaller, down to `least`, then cut with an ellipsis."""
+    if labels.sans_width(text, least) <= room:
+        return text, min(size, room / max(labels.sans_width(text, 1.0), 0.01))
+    while text and labels.sans_width(f"{text}…", least) > room:
+        text = text[:-1]
+    return f"{text.rstrip()}…", least
 
 
 def curve(x0: float, y0: float, x1: float, y1: float) -> Callable[[float], str]:

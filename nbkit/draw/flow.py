@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, contraction
+from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, contraction, describe
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
 from nbkit.language.diagram import Block, Diagram, Node, Repeat
@@ -88,7 +88,7 @@ class _Flattener:
         """A block or a repetition: closed (making `outs`), or opened between an `enter` and a `leave`."""
         name = op.body.name
         title = str(self.fold.style.get(path, {}).get("title", name.replace("_", " ")))
-        plate = Region(path, "plate", title, region, fill=_fill(name, depth))
+        plate = Region(path, "plate", title, region, fill=_fill(name, depth), tip=describe(op))
         if isinstance(op, Repeat) and self.fold.unroll:
             for i in range(op.n):
                 inner = replace(plate, path=f"{path}.{i}", title=f"{title} {i}")
@@ -98,8 +98,8 @@ class _Flattener:
             step = self.step("cuboid", path, op, ins, outs, region)
             step.title, step.count = title, f"×{op.n}" if isinstance(op, Repeat) else ""
             return outs
-        if isinstance(op, Repeat) and op.n > 1:
-            inner = Region(path, "repeat", title, region, count=str(op.n))
+        if isinstance(op, Repeat):
+            inner = Region(path, "repeat", title, region, count=str(op.n), tip=describe(op))
             deeper = depth if name == "repeat" else depth + 1  # a bare repetition is no level of its own
             return self.opened(op.body, ins, f"{path}.*.", inner, region, deeper)
         return self.opened(op.body, ins, f"{path}.", plate, region, depth + 1)
@@ -154,7 +154,7 @@ def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node
     plain = (
         node.op.name in read
         and node.op.axis not in read
-        and len(read) == 2
+        and len(read) <= 2
         and len(spec.outs[0]) == 1
         and not follower.op.per
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nbkit.draw.canvas import Box, Canvas, data, number
+from nbkit.draw.canvas import Box, Canvas, data, fitted, number
 from nbkit.draw.labels import Run
 from nbkit.draw.lanes import NOTHING, Bundle
 from nbkit.draw.steps import Region, chain
@@ -14,6 +14,8 @@ HEAD = 19.0  # room above the top lane of an array: labels and floating function
 FOOT = 9.0
 TURN = 34.0  # room for the arrows of a line break
 _BRACKET = 14.0
+_TITLE, _LEAST_TITLE = 12.5, 9.0  # sizes of titles
+_COUNT = 12.0  # room for the count of a repetition, inside of another frame
 
 Sides = tuple[float | None, float | None]  # x of the left and right border; None where it lies in another row
 
@@ -32,9 +34,10 @@ def boxes(
     found: dict[Region, Box] = {}
     for region in sorted(inside, key=lambda r: -len(r.chain())):
         levels = inside[region]
-        children = [box for r, box in found.items() if r.parent == region]
-        top = min([min(levels) - HEAD, *(box[1] - 6 for box in children)])
-        bottom = max([max(levels) + FOOT + 3, *(box[3] + 7 for box in children)])
+        children = [(r, box) for r, box in found.items() if r.parent == region]
+        room = {r: _COUNT if r.kind == "repeat" else 0.0 for r, _ in children}
+        top = min([min(levels) - HEAD, *(box[1] - 6 - room[r] for r, box in children)])
+        bottom = max([max(levels) + FOOT + 3, *(box[3] + 7 + room[r] for r, box in children)])
         left, right = sides[region]
         found[region] = (
             extent[0] if left is None else left,
@@ -73,11 +76,12 @@ def _plate(canvas: Canvas, region: Region, box: Box, *, titled: bool) -> None:
         radius=3,
         layer="plate",
         more=data(block=region.path),
+        tip=region.tip,
         what="plate",
     )
-    size = min(12.5, (x1 - x0 - 6) / (0.54 * max(len(region.title), 1)))
-    if titled and size >= 7:
-        canvas.text(region.title, (x0 + x1) / 2, top + 13, round(size, 1), what="title")
+    title, size = fitted(region.title, x1 - x0 - 6, _TITLE, _LEAST_TITLE)
+    if titled and title != "…":
+        canvas.text(title, (x0 + x1) / 2, top + 13, round(size, 1), what="title")
 
 
 def _bracket(canvas: Canvas, region: Region, box: Box, x: float, side: int) -> None:
@@ -91,6 +95,7 @@ def _bracket(canvas: Canvas, region: Region, box: Box, x: float, side: int) -> N
         (min(start, reach), top, max(start, reach), bottom),
         width=2.6,
         more=data(block=region.path),
+        tip=region.tip,
         what="bracket",
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from sympy import Expr, Symbol
 
@@ -23,6 +23,9 @@ _GREEK = {
     "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ",
     "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
 }  # fmt: skip
+SCRIPT = 0.7  # size of sub- and superscripts
+_DY = {-1: -0.22, 0: 0.0, 1: 0.36}  # how far they are raised, in sizes
+_LONGEST_TAIL = 8  # longer words are no subscripts
 _NARROW = set("iljtf.,:;'|!()[]/ ")
 _WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼")
 
@@ -38,7 +41,7 @@ class Run:
     shift: int = 0
 
     def width(self, size: float) -> float:
-        scale = size * (0.7 if self.shift else 1.0)
+        scale = size * (SCRIPT if self.shift else 1.0)
         return scale * sum(
             0.33 if c in _NARROW else 0.82 if c in _WIDE else 0.62 if c.isupper() else 0.52 for c in self.text
         )
@@ -52,16 +55,20 @@ def width(label: Label, size: float) -> float:
     return sum(run.width(size) for run in label)
 
 
-def plain(label: Label) -> str:
-    """The label as text, for titles and tests."""
-    return "".join(run.text for run in label)
+def sans_width(text: str, size: float) -> float:
+    """Width of an upright title in user units."""
+    return size * sum(
+        0.3 if c in _NARROW else 0.9 if c in _WIDE else 0.68 if c.isupper() else 0.54 for c in text
+    )
 
 
 def name(text: str, *, bar: bool = False, bold: bool = False) -> Label:
-    """A name: `x` italic, `c_1` and `n1` with subscripts, `alpha` Greek, longer words as they are."""
+    """A name: `x` italic, `c_1`, `n1` and `d_model` with subscripts, `alpha` Greek, others as they are."""
     head, _, tail = text.partition("_")
     if not tail and (match := re.fullmatch(r"([A-Za-z])(\d+)", text)):
         head, tail = match.groups()
+    if tail and (len(_GREEK.get(head, head)) > 1 or not tail.isalnum() or len(tail) > _LONGEST_TAIL):
+        head, tail = text, ""
     runs = [Run(_GREEK.get(head, head), italic=not bold, bold=bold, bar=bar)]
     if tail:
         runs.append(Run(_GREEK.get(tail, tail), italic=not tail.isdigit(), shift=-1))
@@ -127,37 +134,30 @@ def factor(text: str) -> Label:
 
 
 def svg_text(
-    label: Label, x: float, y: float, size: float, *, anchor: str = "middle", fill: str, role: str
+    label: Label, x: float, y: float, size: float, *, anchor: str = "middle", paint: str, bar: str
 ) -> str:
-    """The label as an SVG text element (and lines for bars), centred on x with its baseline on y."""
+    """The label as an SVG text element, and paths for bars; its baseline is y.
+
+    `paint` and `bar` are attributes for text and bars; the font family is inherited from the picture.
+    """
     total = width(label, size)
-    left = x - total / 2 if anchor == "middle" else x if anchor == "start" else x - total
+    at = x - total / 2 if anchor == "middle" else x if anchor == "start" else x - total
     parts, bars = [], []
-    at = left
     shift = 0
     for run in label:
         step = run.width(size)
-        attributes = ""
-        if run.italic:
-            attributes += ' font-style="italic"'
-        if run.bold:
-            attributes += ' font-weight="bold"'
+        attributes = (' font-style="italic"' if run.italic else "") + (
+            ' font-weight="bold"' if run.bold else ""
+        )
         if run.shift:
-            attributes += f' font-size="{size * 0.7:g}"'
-        moved = run.shift - shift
-        dy = f' dy="{-moved * size * 0.36:g}"' if moved else ""
+            attributes += f' font-size="{size * SCRIPT:g}"'
+        if run.shift != shift:
+            attributes += f' dy="{-size * (_DY[run.shift] - _DY[shift]):g}"'
         shift = run.shift
-        parts.append(f"<tspan{attributes}{dy}>{escape(run.text)}</tspan>")
+        parts.append(f"<tspan{attributes}>{escape(run.text)}</tspan>" if attributes else escape(run.text))
         if run.bar:
             height = size * (0.56 if run.text.islower() else 0.78)
-            bars.append(
-                f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}" '
-                f'stroke="{fill}" class="s-{role}" stroke-width="1" fill="none"/>'
-            )
+            bars.append(f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}"{bar}/>')
         at += step
-    text = (
-        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" '
-        f'font-family={quoteattr(FONT)} font-size="{size:g}" '
-        f'fill="{fill}" class="f-{role}">{"".join(parts)}</text>'
-    )
-    return text + "".join(bars)
+    place = f' x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size:g}"'
+    return f"<text{place}{paint}>{''.join(parts)}</text>{''.join(bars)}"

@@ -23,9 +23,8 @@ _BATCH = frozenset({"b", "batch"})
 FRAMES = frozenset({"enter", "leave"})
 JOINS = frozenset({"add", "multiply", "concat"})
 PASSING = FRAMES | JOINS | {"copy", "cross", "transpose", "rename", "einsum"}  # their links are wires
-_BOXED = frozenset(
-    {"linear", "embed", "split", "merge", "conv", "cuboid", "slice", "softmax", "norm", "mask", "window"}
-)
+BARS = frozenset({"merge", "split"})
+_BOXED = frozenset({"linear", "embed", "conv", "cuboid", "slice", "softmax", "norm", "mask", "window"})
 _SPANNING = frozenset({"linear", "merge", "mask", "norm", "softmax", "conv"})  # they need neighbouring lanes
 
 
@@ -50,6 +49,7 @@ class Bundle:
         return lane not in (NATURAL, NOTHING) and self.axis(lane).rank > 1
 
 
+Port = tuple[Bundle, str]
 Link = tuple[Bundle, str, Bundle, str]
 
 
@@ -63,6 +63,7 @@ class Placed:
     outs: list[Bundle]
     links: list[Link] = field(default_factory=list)  # straight where they can be
     loose: list[Link] = field(default_factory=list)  # bent where they must be
+    offsets: list[tuple[Port, Port, float]] = field(default_factory=list)  # to stand so many lanes lower
 
 
 def role(axis: Axis) -> int:
@@ -110,7 +111,12 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
         return [next(wanted) if lane in moved else lane for lane in lanes]
     if len(ins) == 1:
         order = _replaced(step, lanes, array)
-        return _windowed(order, op) if isinstance(op, ops.Window) and step.glyph == "window" else order
+        if not isinstance(op, ops.Window):
+            return order
+        made = [op.name] if step.linear is None else [n for n in order if n not in lanes]
+        kept = [n for n in order if n not in made]
+        at = kept.index(op.axis) + 1  # the window or the channels run directly below the axis it slides over
+        return [*kept[:at], *made, *kept[at:]]
     if not isinstance(op, ops.Einsum):
         return [lane for bundle in ins for lane in bundle.lanes]
     shared = set.intersection(
@@ -122,7 +128,7 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
 
 def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
     """Lanes of a unary op: new axes stand where the first axis that ended was."""
-    remade = {t.name for t in parse_spec(step.op.spec).ins[0]} if isinstance(step.op, ops.Linear) else set()
+    remade = set(targets(step)) if isinstance(step.op, ops.Linear | ops.Merge | ops.Split) else set()
     kept = [lane for lane in lanes if lane in array and lane not in remade]
     new = [name for name in by_role(array) if name not in kept and name in array]
     gone = [lane for lane in lanes if lane not in kept]
@@ -130,13 +136,6 @@ def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
         return [*kept, *new]
     at = sum(lane in kept for lane in lanes[: lanes.index(gone[0])])
     return [*kept[:at], *new, *kept[at:]]
-
-
-def _windowed(lanes: list[str], op: ops.Window) -> list[str]:
-    """The window axis runs directly below the axis that it slides over."""
-    rest = [lane for lane in lanes if lane != op.name]
-    at = rest.index(op.axis) + 1
-    return [*rest[:at], op.name, *rest[at:]]
 
 
 def targets(step: Step) -> tuple[str, ...]:
@@ -214,10 +213,23 @@ def link(placed: Placed) -> None:
 
 
 def _link_box(placed: Placed) -> None:
-    """Lanes that pass a box, and its ports: these stand level, first to first."""
+    """Lanes that pass a box, and its ports: these stand level, first to first, at a bar on average."""
     source, out, own = placed.ins[0], placed.outs[0], set(targets(placed.step))
     produced = [lane for lane in out.lanes if lane not in source.lanes or lane in own]
     ended = [lane for lane in source.lanes if lane not in out.lanes or lane in own]
-    placed.links += [(source, n, out, n) for n in source.lanes if n in out.lanes and n not in own]
-    if placed.step.glyph in _BOXED:
+    for lane in (n for n in source.lanes if n in out.lanes and n not in own):
+        (placed.loose if below_reduced(placed, lane) else placed.links).append((source, lane, out, lane))
+    if placed.step.glyph in BARS:
+        shift = (len(ended) - len(produced)) / 2
+        for i, a in enumerate(ended):
+            placed.offsets += [((source, a), (out, b), j - i + shift) for j, b in enumerate(produced)]
+    elif placed.step.glyph in _BOXED:
         placed.links += [(source, a, out, b) for a, b in zip(ended, produced, strict=False)]
+
+
+def below_reduced(placed: Placed, lane: str) -> bool:
+    """Whether a lane runs below one that a reduction ends, so that it may move up."""
+    if placed.step.glyph != "reduce" or lane in targets(placed.step):
+        return False
+    above = placed.ins[0].lanes[: placed.ins[0].lanes.index(lane)]
+    return bool(above) and any(name in targets(placed.step) for name in above[1:])

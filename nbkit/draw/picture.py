@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 from nbkit.draw.canvas import Shape, number
 from nbkit.draw.columns import columns
 from nbkit.draw.flow import flow
+from nbkit.draw.labels import FONT
 from nbkit.draw.rows import Row, Sheet
 from nbkit.draw.steps import Fold
 from nbkit.draw.themes import Theme
@@ -60,7 +61,8 @@ class Picture:
         )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="nbkit-diagram" width="{w}" height="{h}" '
-            f'viewBox="0 0 {w} {h}" role="img" aria-label={quoteattr(self.description)} '
+            f'viewBox="0 0 {w} {h}" font-family={quoteattr(FONT)} '
+            f'role="img" aria-label={quoteattr(self.description)} '
             f'style="max-width:100%;height:auto"><title>{escape(self.description)}</title>'
             f"{self.theme.sheet()}{'' if self.theme.transparent else paper}{body}</svg>"
         )

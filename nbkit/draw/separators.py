@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from nbkit.draw.lanes import FRAMES, Bundle, Placed
+from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Placed
 from nbkit.draw.steps import Region, chain
 from nbkit.draw.tracks import Lane, clearance
 
@@ -40,7 +40,7 @@ def separators(
                 line = _Chain(_start(upper, lower, columns[i - 1], edges[i - 1]) if i else gaps[0][0])
             line.pieces.append((gaps[i], low, high))
             chains[id(upper), id(lower)] = line
-        done += [line.ended(edges[i - 1][0] + 30 if i else gaps[i][1]) for line in going.values()]
+        done += [line.ended(_end(pair, columns[i - 1], edges[i - 1])) for pair, line in going.items()]
         going = chains
     done += [line.ended(gaps[-1][1]) for line in going.values()]
     return [line.points() for line in done]
@@ -59,7 +59,7 @@ class _Chain:
         return self
 
     def points(self) -> list[Point]:
-        """The polyline: level while the intervals meet, with a bend of 45° in the column where they do not."""
+        """A polyline: level while the intervals meet; it bends by 45° in the column where they do not."""
         runs: list[tuple[float, float, float, float]] = []  # x0, x1, low, high
         for (x0, x1), low, high in self.pieces:
             if runs and max(runs[-1][2], low) <= min(runs[-1][3], high) + 0.01:
@@ -101,6 +101,12 @@ def _start(upper: Bundle, lower: Bundle, column: list[Placed], edge: Span) -> fl
     """A separator starts right after the dots of the copy that made it, else behind the step."""
     maker = next((p for p in column if lower in p.outs or upper in p.outs), None)
     return edge[0] + 34 if maker is not None and maker.step.glyph == "copy" else edge[1]
+
+
+def _end(pair: tuple[int, int], column: list[Placed], edge: Span) -> float:
+    """A separator ends in the middle of the step that makes one array of two, but before a box."""
+    user = next((p for p in column if any(id(b) in pair for b in p.ins)), None)
+    return edge[0] + (30 if user is None or user.step.glyph in PASSING else 0)
 
 
 def _common(one: Region | None, two: Region | None) -> Region | None:

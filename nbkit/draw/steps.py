@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from nbkit.language import ops
 from nbkit.language.axes import Array, parse_spec
+from nbkit.language.diagram import Block, Repeat
 from nbkit.language.ops import Op
 
 SomeOp = TypeVar("SomeOp", bound=Op)
@@ -25,6 +26,7 @@ class Region:
     parent: Region | None = None
     count: str = ""
     fill: str = ""
+    tip: str = ""
 
     def chain(self) -> tuple[Region, ...]:
         """The region and those around it, outermost first."""
@@ -65,6 +67,13 @@ class Step:
     linear: ops.Linear | None = None  # conv: the map that consumes the window
     scale: str = ""  # einsum: the factor that rides on its arrow
 
+    @property
+    def tip(self) -> str:
+        """What the step does, in words: shown where the pointer rests on its glyph."""
+        linear = [str(self.linear)] if self.linear is not None else []
+        scale = [f"× {self.scale}"] if self.scale else []
+        return " · ".join([describe(self.op), *linear, *scale])
+
     def op_as(self, kind: type[SomeOp]) -> SomeOp:
         """The op, whose type the glyph promises."""
         if not isinstance(self.op, kind):
@@ -103,6 +112,16 @@ class Nothing(Op):
 
     def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
         return ins
+
+
+def describe(op: Op) -> str:
+    """An op in words: its settings; of parts their types."""
+    match op:
+        case Block():
+            return str(op.body)
+        case Repeat():
+            return f"{op.body}, ×{op.n}{', tied' if op.tied else ''}"
+    return str(op)
 
 
 def contraction(step: Step) -> bool:

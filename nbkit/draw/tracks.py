@@ -19,10 +19,12 @@ PITCH = 20.0
 APART = 33.0
 PLATE_BELOW = 9.0
 PLATE_ABOVE = 8.0
-TITLE = 17.0
+TITLE = 17.0  # of a plate, above its contents
+COUNT = 14.0  # of a repetition, above and below its contents
 _SWEEPS = 24
 
 Lane = tuple[int, str]
+Wish = tuple[int, int, float, int]  # the second lane should lie so much below the first; weight
 Pulls = dict[int, list[tuple[int, float, int]]]  # track -> (other track, wished offset from it, weight)
 
 
@@ -34,8 +36,8 @@ def clearance(above: Region | None, below: Region | None) -> float:
     common = 0
     while common < min(len(upper), len(lower)) and upper[common] == lower[common]:
         common += 1
-    ends = sum(PLATE_BELOW for _ in upper[common:])
-    begins = sum(PLATE_ABOVE + (TITLE if r.kind == "plate" else 0.0) for r in lower[common:])
+    ends = sum(PLATE_BELOW + (COUNT if r.kind == "repeat" else 0.0) for r in upper[common:])
+    begins = sum(PLATE_ABOVE + (TITLE if r.kind == "plate" else COUNT) for r in lower[common:])
     return ends + begins
 
 
@@ -43,18 +45,19 @@ def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane,
     """The y of every (bundle id, lane) in these cuts; the topmost is 0."""
     solver = _Solver(cuts)
     present = solver.index
-    loose: list[tuple[int, int]] = []
-    for column in columns:
-        for placed in column:
-            for a, lane, b, other in placed.links:
-                one, two = present.get((id(a), lane)), present.get((id(b), other))
-                if one is not None and two is not None and not solver.unite(one, two):
-                    loose.append((one, two))
-            for a, lane, b, other in placed.loose:
-                one, two = present.get((id(a), lane)), present.get((id(b), other))
-                if one is not None and two is not None:
-                    loose.append((one, two))
-    return solver.solve(loose)
+    wishes: list[Wish] = []
+    for placed in (p for column in columns for p in column):
+        for a, lane, b, other in placed.links:
+            one, two = present.get((id(a), lane)), present.get((id(b), other))
+            if one is not None and two is not None and not solver.unite(one, two):
+                wishes.append((one, two, 0.0, 1))
+        for (a, lane), (b, other), lanes in placed.offsets:
+            wishes.append((present[id(a), lane], present[id(b), other], lanes * PITCH, 4))
+        for a, lane, b, other in placed.loose:
+            one, two = present.get((id(a), lane)), present.get((id(b), other))
+            if one is not None and two is not None:
+                wishes.append((one, two, 0.0, 1))
+    return solver.solve(wishes)
 
 
 class _Solver:
@@ -119,7 +122,8 @@ class _Solver:
                     stack.append(other)
         return False
 
-    def solve(self, loose: Iterable[tuple[int, int]]) -> dict[Lane, float]:
+    def solve(self, wishes: Iterable[Wish]) -> dict[Lane, float]:
+        """The lowest feasible layout, then moves inside its slack towards what is wished for."""
         roots = [node for node in range(len(self.parent)) if self.find(node) == node]
         order = self.sorted(roots)
         y = dict.fromkeys(roots, 0.0)
@@ -131,11 +135,11 @@ class _Solver:
             if one != two:
                 pulls[one].append((two, -distance, 3))
                 pulls[two].append((one, distance, 3))
-        for a, b in loose:
+        for a, b, distance, weight in wishes:
             one, two = self.find(a), self.find(b)
             if one != two:
-                pulls[one].append((two, 0.0, 1))
-                pulls[two].append((one, 0.0, 1))
+                pulls[one].append((two, -distance, weight))
+                pulls[two].append((one, distance, weight))
         for sweep in range(_SWEEPS):
             moved = False
             for node in reversed(order) if sweep % 2 == 0 else order:

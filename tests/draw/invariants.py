@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from itertools import combinations, pairwise
+from math import cos, pi, sin
 
 from nbkit.draw.canvas import Box, Shape
 from nbkit.draw.lanes import NOTHING
@@ -110,6 +113,80 @@ def _height(line: Shape, x: float) -> float | None:
     return None
 
 
+def strokes(shape: Shape) -> list[list[tuple[float, float]]]:
+    """The lines of a wire or a separator as points, close together on curves."""
+    lines: list[list[tuple[float, float]]] = []
+    for command, text in re.findall(r"([MLHCA])([^A-Z]*)", shape.svg.split('d="')[1].split('"')[0]):
+        numbers = [float(n) for n in text.split()]
+        if command == "M":
+            lines.append([(numbers[0], numbers[1])])
+            continue
+        line = lines[-1]
+        (x0, y0), steps = line[-1], [i / 16 for i in range(1, 17)]
+        if command == "H":
+            line.append((numbers[0], y0))
+        elif command == "L":
+            line.append((numbers[0], numbers[1]))
+        elif command == "C":
+            xs, ys = (x0, *numbers[::2]), (y0, *numbers[1::2])
+            weights = [((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3) for t in steps]
+            line += [(_dot(w, xs), _dot(w, ys)) for w in weights]
+        else:  # the half circle of a cup, to the right
+            radius, middle = numbers[0], (y0 + numbers[6]) / 2
+            line += [(x0 + radius * sin(pi * t), middle - radius * cos(pi * t)) for t in steps]
+    return lines
+
+
+def _dot(weights: Sequence[float], values: Sequence[float]) -> float:
+    return sum(w * v for w, v in zip(weights, values, strict=True))
+
+
+def enters(line: list[tuple[float, float]], box: Box, slack: float) -> bool:
+    """Whether a line of points comes more than `slack` inside a box."""
+    x0, y0, x1, y1 = box[0] + slack, box[1] + slack, box[2] - slack, box[3] - slack
+    for (ax, ay), (bx, by) in pairwise(line):
+        if min(ax, bx) >= x1 or max(ax, bx) <= x0:
+            continue
+        inside = [(x0 - ax) / (bx - ax), (x1 - ax) / (bx - ax)] if bx != ax else [0.0, 1.0]
+        ys = [ay + min(max(t, 0.0), 1.0) * (by - ay) for t in inside]
+        if min(ys) < y1 and max(ys) > y0:
+            return True
+    return False
+
+
+def lines_through_glyphs(picture: Picture) -> list[str]:
+    """Wires end at glyphs or pass them by; separators pass them by."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        boxes = [s for s in row.canvas.shapes if s.what == "box"]
+        for line in (s for s in row.canvas.shapes if s.what in ("wire", "separator")):
+            found += [
+                f"row {number}: {line.what} {line.box} through {box.box}"
+                for box in boxes
+                if overlap(_grown(line.box), box.box) and any(enters(s, box.box, 2.1) for s in strokes(line))
+            ]
+    return found
+
+
+def lines_through_texts(picture: Picture) -> list[str]:
+    """No wire and no separator strikes a text out."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        texts = [s for s in row.canvas.shapes if s.what in TEXTS]
+        for line in (s for s in row.canvas.shapes if s.what in ("wire", "separator")):
+            found += [
+                f"row {number}: {line.what} {line.box} through {text.what} {_text(text)} {text.box}"
+                for text in texts
+                if overlap(_grown(line.box), text.box)
+                and any(enters(s, text.box, 1.0) for s in strokes(line))
+            ]
+    return found
+
+
+def _grown(box: Box) -> Box:
+    return (box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2)
+
+
 def outside(picture: Picture) -> list[str]:
     """Nothing reaches over the picture's edge."""
     found = []
@@ -129,6 +206,8 @@ def violations(picture: Picture) -> list[str]:
         lanes_too_near,
         wires_missing_or_doubled,
         separators_astray,
+        lines_through_glyphs,
+        lines_through_texts,
         outside,
     )
     return [f"{check.__name__}: {line}" for check in checks for line in check(picture)]

@@ -6,7 +6,7 @@ from nbkit.draw import labels
 from nbkit.draw.canvas import number
 from nbkit.draw.glyphs.pen import Pen, glyph
 from nbkit.draw.labels import Label, Run
-from nbkit.draw.lanes import Placed
+from nbkit.draw.lanes import Placed, below_reduced
 from nbkit.language import ops
 
 
@@ -18,7 +18,7 @@ def _floating(pen: Pen, label: Label) -> None:
     half = labels.width(label, 15) / 2
     pen.canvas.arrow(pen.x - half - 1, y)
     pen.canvas.arrow(pen.x + half + 11, y)
-    pen.canvas.math(label, pen.x, y + 5, 15, what="factor")
+    pen.canvas.math(label, pen.x, y + 5, 15, more=pen.node, tip=pen.tip, what="factor")
 
 
 def _function_label(placed: Placed) -> Label:
@@ -49,6 +49,7 @@ def _softmax(pen: Pen) -> None:
         [(pen.x - 10, y), (pen.x + 10, y - half), (pen.x + 10, y + half)],
         fill="softmax",
         more=pen.node,
+        tip=pen.tip,
         what="box",
     )
 
@@ -84,6 +85,7 @@ def _norm(pen: Pen) -> None:
         width=2,
         radius=r,
         more=pen.node,
+        tip=pen.tip,
         what="box",
     )
     if op.how == "layer":
@@ -110,22 +112,29 @@ def _mask(pen: Pen) -> None:
     half = max(15.0, (bottom - top) / 2 + 5)
     x0, x1, y0, y1 = pen.x - 15, pen.x + 15, middle - half, middle + half
     pen.stubs(x0, x1, ports)
-    pen.canvas.rect(x0, y0, x1, y1, fill="mask", stroke="ink", more=pen.node, what="box")
+    pen.canvas.rect(x0, y0, x1, y1, fill="mask", stroke="ink", more=pen.node, tip=pen.tip, what="box")
     pen.canvas.polygon([(x0 + 4, y0 + 3), (x1 - 3, y0 + 3), (x1 - 3, y1 - 4)], fill="masked", stroke=None)
 
 
-@glyph("reduce", width=62.0)
+_REDUCE, _MOVE = 62.0, 34.0  # room for the word and its arrow, and for lanes that move up behind it
+
+
+def _reduce_width(placed: Placed) -> float:
+    moves = any(below_reduced(placed, lane) for lane in placed.ins[0].lanes)
+    return _REDUCE + _MOVE * moves
+
+
+@glyph("reduce", width=_reduce_width)
 def _reduce(pen: Pen) -> None:
     """Sum, mean or maximum: the word stands in the wire, which ends in an arrow."""
     op = pen.placed.step.op_as(ops.Reduce)
     ports = pen.ports()
-    pen.through()
-    word = {"max": "Max", "mean": "𝔼", "sum": "Σ"}[op.how]
-    label = (Run(word),)
-    half = labels.width(label, 15) / 2
+    pen.through(late=_REDUCE)
+    label = (Run({"max": "Max", "mean": "𝔼", "sum": "Σ"}[op.how]),)
+    half, x = labels.width(label, 15) / 2, pen.x0 + _REDUCE / 2
     for bundle, lane in ports[0]:
         y = pen.at(bundle, lane)
-        pen.wire(bundle, lane, pen.x0, y, pen.x - half - 6, y)
-        pen.canvas.math(label, pen.x - 3, y + 5, 15, what="inside")
-        pen.canvas.path(f"M{number(pen.x + half)} {number(y)}h7", (pen.x + half, y, pen.x + half + 7, y))
-        pen.canvas.arrow(pen.x + half + 14, y)
+        pen.wire(bundle, lane, pen.x0, y, x - half - 6, y)
+        pen.canvas.math(label, x - 3, y + 5, 15, more=pen.node, tip=pen.tip, what="word")
+        pen.canvas.path(f"M{number(x + half)} {number(y)}h7", (x + half, y, x + half + 7, y))
+        pen.canvas.arrow(x + half + 14, y)

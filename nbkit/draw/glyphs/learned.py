@@ -26,7 +26,7 @@ def _plate(pen: Pen, letter: str, *, bias: bool = False, title: str = "", chip: 
     else:
         points = [(x0, y0), (x1 - c, y0), (x1, y0 + c), (x1, y1), (x0, y1)]
     outline = "ink" if pen.canvas.theme.outline else None
-    pen.canvas.polygon(points, fill="linear", stroke=outline, more=pen.node, what="box")
+    pen.canvas.polygon(points, fill="linear", stroke=outline, more=pen.node, tip=pen.tip, what="box")
     left, foot = pen.x - (wide + scripts) / 2, (y0 + y1) / 2 + 6
     pen.canvas.math(base, left, foot, 19, anchor="start", role="letter", what="inside")
     if bias:
@@ -90,6 +90,7 @@ def _conv(pen: Pen) -> None:
         stroke="ink",
         width=2,
         more=pen.node,
+        tip=pen.tip,
         what="box",
     )
     pen.canvas.math(label, pen.x, (top + bottom) / 2 + 5, 14, what="inside")

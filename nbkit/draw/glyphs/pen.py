@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbkit.draw.canvas import Canvas, curve, data, span
-from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, continues
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues
 
 Heights = Callable[[Bundle, str], float]
-Port = tuple[Bundle, str]
 Ports = tuple[list[Port], list[Port]]  # lanes that end at a glyph, lanes that begin at it
 
 
@@ -33,6 +32,11 @@ class Pen:
         """The attribute that says which node is drawn."""
         return data(node=self.placed.step.path)
 
+    @property
+    def tip(self) -> str:
+        """What the pointer is told."""
+        return self.placed.step.tip
+
     def wire(self, bundle: Bundle, lane: str, x0: float, y0: float, x1: float, y1: float) -> None:
         """A lane's wire from one point to another, from left to right."""
         if lane == NOTHING:
@@ -46,10 +50,14 @@ class Pen:
             axis="" if lane == NATURAL else lane,
         )
 
-    def through(self) -> None:
-        """Draws all lanes that run through the step, straight or bent."""
+    def through(self, late: float = 0.0) -> None:
+        """Draws all lanes that run through the step; those that bend may do so `late` in the strip."""
         for a, lane, b, other in self._running():
-            self.wire(b, other, self.x0, self.at(a, lane), self.x1, self.at(b, other))
+            y0, y1 = self.at(a, lane), self.at(b, other)
+            x = self.x0 + (late if y0 != y1 and late < self.x1 - self.x0 else 0.0)
+            if x > self.x0:
+                self.wire(b, other, self.x0, y0, x, y0)
+            self.wire(b, other, x, y0, self.x1, y1)
 
     def ports(self) -> Ports:
         """The lanes that end at this glyph and those that begin at it."""

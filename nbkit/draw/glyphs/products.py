@@ -111,4 +111,5 @@ def _kept(pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float) 
     for other in others:
         pen.wire(other, lane, pen.x0 + 6, pen.at(other, lane), bend, start)
         pen.wire(other, lane, pen.x0, pen.at(other, lane), pen.x0 + 6, pen.at(other, lane))
+    if others:
         pen.canvas.dot(bend, start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbkit.draw.glyphs.pen import Pen, glyph
-from nbkit.draw.labels import Run
+from nbkit.draw.labels import Run, sans_width
 from nbkit.draw.lanes import NOTHING, Placed
 
 
@@ -54,7 +54,7 @@ def _joined(pen: Pen, sign: str) -> None:
         pen.wire(out, lane, dot, pen.at(out, lane), pen.x1, pen.at(out, lane))
         if lane != NOTHING:
             pen.canvas.dot(dot, pen.at(out, lane))
-    pen.canvas.math((Run(sign, bold=True),), dot, top - 7, 17, what="sign")
+    pen.canvas.math((Run(sign, bold=True),), dot, top - 7, 17, more=pen.node, tip=pen.tip, what="sign")
 
 
 @glyph("add", width=52.0)
@@ -67,22 +67,38 @@ def _multiply(pen: Pen) -> None:
     _joined(pen, "⊙")
 
 
-@glyph("cuboid", width=lambda p: max(58.0, 7.0 * len(p.step.title) + 26))
+_LONGEST_TITLE = 30  # letters; the tip has them all
+_TITLE = 12.5
+_DEPTH = 8.3  # of the cuboid
+
+
+def _cuboid_texts(placed: Placed) -> list[str]:
+    """Title and count in two lines, or in one where the cuboid has a single wire."""
+    title, count = placed.step.title, placed.step.count
+    title = title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1].rstrip()}…"
+    lanes = [max(len(b.lanes) for b in side) for side in (placed.ins, placed.outs) if side]
+    low = max(lanes, default=1) == 1 and max(len(placed.ins), len(placed.outs)) == 1
+    return [f"{title} {count}".strip()] if low or not count else [title, count]
+
+
+def _cuboid_width(placed: Placed) -> float:
+    return max(58.0, max(sans_width(text, _TITLE) for text in _cuboid_texts(placed)) + 28)
+
+
+@glyph("cuboid", width=_cuboid_width)
 def _cuboid(pen: Pen) -> None:
     ports = pen.ports()
     top, bottom = pen.extent(ports)
-    if bottom - top < 24:
-        bottom = top + 24
     x0, x1, y0, y1 = pen.x0 + 3, pen.x1 - 11, top - 12, bottom + 12
-    e = 8.3
+    e = _DEPTH
     pen.stubs(x0, x1, ports)
-    more = pen.node
     canvas = pen.canvas
-    canvas.polygon([(x0, y0), (x0 + e, y0 - e), (x1 + e, y0 - e), (x1, y0)], fill="block", more=more)
-    canvas.polygon([(x1, y0), (x1 + e, y0 - e), (x1 + e, y1 - e), (x1, y1)], fill="block", more=more)
-    canvas.rect(x0, y0, x1, y1, fill="block", stroke="ink", more=more, what="box")
-    title, count = pen.placed.step.title, pen.placed.step.count
-    middle = (y0 + y1) / 2 + 4
-    canvas.text(title, (x0 + x1) / 2, middle - (8 if count else 0), 12.5, what="inside")
-    if count:
-        canvas.text(count, (x0 + x1) / 2, middle + 9, 12.5, what="inside")
+    lid = [(x0, y0), (x0 + e, y0 - e), (x1 + e, y0 - e), (x1, y0)]
+    side = [(x1, y0), (x1 + e, y0 - e), (x1 + e, y1 - e), (x1, y1)]
+    for face in (lid, side):
+        canvas.polygon(face, fill="block", more=pen.node, tip=pen.tip)
+    canvas.rect(x0, y0, x1, y1, fill="block", stroke="ink", more=pen.node, tip=pen.tip, what="box")
+    lines = _cuboid_texts(pen.placed)
+    for i, text in enumerate(lines):
+        drop = 17.0 * (i - (len(lines) - 1) / 2)
+        canvas.text(text, (x0 + x1) / 2, (y0 + y1) / 2 + 4.5 + drop, _TITLE, what="inside")

@@ -18,6 +18,7 @@ def _bar(pen: Pen, x: float, heights: list[float]) -> None:
         max(heights) + 6,
         fill="ink",
         more=pen.node,
+        tip=pen.tip,
         what="box",
     )
 
@@ -49,12 +50,15 @@ def _concat(pen: Pen) -> None:
     (out,) = pen.placed.outs
     x = pen.x1 - 12
     target = pen.at(out, op.axis)
+    apart = min(
+        9.0, 20.0 / max(len(pen.placed.ins) - 1, 1)
+    )  # many ends stay clear of the dots beside the bar
     ends = []
     for i, bundle in enumerate(pen.placed.ins):
         for lane in bundle.lanes:
             y = pen.at(bundle, lane)
             if lane == op.axis:
-                end = target + 9.0 * (i - (len(pen.placed.ins) - 1) / 2)
+                end = target + apart * (i - (len(pen.placed.ins) - 1) / 2)
                 ends.append(end)
                 pen.wire(bundle, lane, pen.x0, y, x, end)
             else:
@@ -87,6 +91,7 @@ def _slice(pen: Pen) -> None:
             fill="index",
             stroke=None,
             more=more,
+            tip=pen.tip,
             what="box",
         )
         pen.canvas.math((Run(text),), x + 12, y + 5, 14, role="onindex", what="inside")
@@ -104,6 +109,7 @@ def _slice(pen: Pen) -> None:
             ],
             fill="glyph",
             more=more,
+            tip=pen.tip,
             what="box",
         )
         pen.canvas.math((Run(text),), x, y + 4.5, 12, what="inside")
@@ -126,6 +132,7 @@ def _window(pen: Pen) -> None:
         [(x0, top), (x1, top), (x1, foot), (x0, foot - 12)],
         fill="window",
         more=pen.node,
+        tip=pen.tip,
         what="box",
     )
     reach = x1 if op.stride == 1 else x0 + 19
@@ -156,6 +163,7 @@ def _box(pen: Pen) -> None:
         fill="glyph",
         stroke="ink",
         more=pen.node,
+        tip=pen.tip,
         what="box",
     )
     pen.canvas.text(pen.placed.step.op.kind, pen.x, (min(heights) + max(heights)) / 2 + 4, 12, what="inside")
