@@ -21,7 +21,8 @@ def explain(diagram: Diagram, inputs: Sequence[Any]) -> DiagramError | None:
     """The error that says what is wrong with these inputs; None if they fit."""
     if len(inputs) != len(diagram.ins):
         wanted = ", ".join(map(str, diagram.inputs))
-        return ArityError(f"{diagram.name} takes {len(diagram.ins)} arrays ({wanted}), got {len(inputs)}")
+        some = f"{len(diagram.ins)} array{'s' * (len(diagram.ins) != 1)}"
+        return ArityError(f"{diagram.name} takes {some} ({wanted}), got {len(inputs)}")
     known = _Known()
     for number, (tensor, array) in enumerate(zip(inputs, diagram.inputs, strict=True), start=1):
         place = f"input {number} of {diagram.name}" if len(inputs) > 1 else f"the input of {diagram.name}"

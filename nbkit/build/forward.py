@@ -190,7 +190,8 @@ class Forward:
         inputs, outputs = (", ".join(map(str, side)) for side in (self.diagram.inputs, self.diagram.outputs))
         results = ", ".join(self.conformed(wire) for wire in self.diagram.outs)
         lines = [f"def forward(self, {', '.join(self.inputs)}):", f"    # {inputs} -> {outputs}"]
-        column = min(WIDEST, max((len(code) for code, comment in self.lines if comment), default=0))
+        short = [len(code) for code, comment in self.lines if comment and len(code) <= WIDEST]
+        column = max(short, default=0)
         for code, comment in (*self.lines, (f"return {results}", "")):
             *first, last = _wrapped(f"    {code}")
             lines += first

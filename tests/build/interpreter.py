@@ -1,7 +1,7 @@
-"""An independent reading of a diagram: one op after the other, every array in the order of its type, nothing clever.
+"""An independent reading of a diagram: one op after the other, every array in the order of its type.
 
-It shares no code with the compiler but the module that holds the weights. Every array has one batch dimension in
-front, named here by the letter `B` at index 0 of its axes.
+Nothing is clever here, and no code is shared with the compiler but the module that holds the weights. Every
+array has one batch dimension in front, called `B` here.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def apply(diagram: Diagram, node: Node, net: nn.Module, xs: tuple[Tensor, ...]) 
         case ops.Elementwise():
             functions = {
                 "relu": lambda t: t.clamp(min=0), "gelu": lambda t: t * 0.5 * (1 + torch.erf(t / 2**0.5)),
-                "tanh": torch.tanh, "sigmoid": lambda t: 1 / (1 + torch.exp(-t)), "silu": lambda t: t / (1 + torch.exp(-t)),
+                "tanh": torch.tanh, "sigmoid": lambda t: 1 / (1 + torch.exp(-t)),
+                "silu": lambda t: t / (1 + torch.exp(-t)),
                 "square": lambda t: t * t, "exp": torch.exp, "abs": torch.abs, "neg": lambda t: -t,
             }  # fmt: skip
             return (functions[op.function](x),)

@@ -67,8 +67,8 @@ def diagrams(draw: st.DrawFn, steps: int = 5) -> Diagram:
 @st.composite
 def _steps(draw: st.DrawFn, array: Array, number: int) -> Fn:
     kinds = [
-        "linear", "pointwise", "scale", "norm", "softmax", "reduce", "residual", "product", "join", "transpose", "rename",
-        "slice", "square", "positions", "block", "repeat",
+        "linear", "pointwise", "scale", "norm", "softmax", "reduce", "residual", "product", "join",
+        "transpose", "rename", "slice", "square", "positions", "block", "repeat",
     ]  # fmt: skip
     names = [axis.name for axis in array if not axis.name.startswith("w")]
     if not names:
@@ -161,7 +161,7 @@ def _first(one: str, fresh: str) -> Fn:
 
 @st.composite
 def _attention(draw: st.DrawFn, array: Array, flat: list[str], fresh: str) -> Fn:
-    """Self-attention over one axis with another as features, everything else woven (or missing on keys and values)."""
+    """Self-attention over one axis, another as features, the rest woven (or missing on keys and values)."""
     x, k = draw(st.permutations(flat))[:2]
     y = f"{fresh}y"
     weigh: Any = scale("1/2")

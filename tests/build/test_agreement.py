@@ -1,4 +1,4 @@
-"""Compiled diagrams, with and without peepholes, against an independent interpreter: outputs and gradients."""
+"""Compiled diagrams, with and without peepholes, against an interpreter: outputs and gradients."""
 
 from __future__ import annotations
 

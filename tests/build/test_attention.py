@@ -207,7 +207,8 @@ def test_transformer_block_is_torch_encoder_layer(activation: str, peepholes: bo
         "norm_2.weight": theirs.norm2.weight, "norm_2.bias": theirs.norm2.bias,
         "mlp.up.weight": theirs.linear1.weight, "mlp.up.bias": theirs.linear1.bias,
         "mlp.down.weight": theirs.linear2.weight, "mlp.down.bias": theirs.linear2.bias,
-        "multi_head_attention.O.weight": attend.out_proj.weight, "multi_head_attention.O.bias": attend.out_proj.bias,
+        "multi_head_attention.O.weight": attend.out_proj.weight,
+        "multi_head_attention.O.bias": attend.out_proj.bias,
     }  # fmt: skip
     packed = {
         f"multi_head_attention.{n}.{kind}": part

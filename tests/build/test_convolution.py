@@ -1,4 +1,4 @@
-"""Convolutions, pools and batch norm against torch's own: outputs and gradients in float64, weights copied."""
+"""Convolutions, pools, batch norm and ResNet blocks against torch: outputs and gradients in float64."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_pools_are_torch_pools(rank: int, k: int, stride: int, padding: int, pee
 
 @both
 def test_pools_pad_with_what_the_window_says(peepholes: bool) -> None:
-    """A maximum over zeros outside is not torch's max pool, which sees −∞ there; and the padding may be one-sided."""
+    """A maximum over zeros outside is not torch's max pool, which sees −∞ there; padding may be one-sided."""
     x = -randn(2, 3, 8).detach().abs().requires_grad_()
     zeros = build_torch((window("x", 3, padding=1) >> maximum("w")).on("c=3 x=8"), peepholes=peepholes)
     assert_same(zeros, lambda x: F.max_pool1d(F.pad(x, (1, 1)), 3, 1), (x,))

@@ -123,7 +123,8 @@ class TestKeys:
             with pytest.raises(DiagramError) as caught:
                 ask()
             assert str(caught.value) == (
-                "key 'W' at last: the weight would be (5, 3) [o × n], but linear shares it as (3, 4) [n × m]\n"
+                "key 'W' at last: the weight would be (5, 3) [o × n], "
+                "but linear shares it as (3, 4) [n × m]\n"
                 "  give both maps the same axis sizes, or different keys"
             )
 
@@ -162,10 +163,10 @@ def test_free_sizes_are_read_where_they_are_needed() -> None:
 @pytest.mark.parametrize(
     ("spec", "inputs", "text"),
     [
-        ("y k, x k -> y x", "h=2 y=3 k=4, h=2 x=5 k=4", "q @ "),
+        ("y k, x k -> y x", "h=2 y=3 k=4, h=2 x=5 k=4", " @ "),
         ("y k, x k -> y x", "y=3 k=4, h=2 x=5 k=4", "torch.einsum("),
         ("y, x -> y x", "y=3, x=5", " * "),
-        ("a b, b c, c d -> a d", "a=2 b=3, b=4 c=5" if False else "a=2 b=3, b=3 c=4, c=4 d=5", " @ "),
+        ("a b, b c, c d -> a d", "a=2 b=3, b=3 c=4, c=4 d=5", " @ "),
         ("a b -> a", "a=2 b=3", ".sum("),
         ("a b, c -> a", "a=2 b=3, c=4", ".sum("),
         ("a b, a b ->", "a=2 b=3, a=2 b=3", "torch.einsum("),
@@ -175,7 +176,7 @@ def test_free_sizes_are_read_where_they_are_needed() -> None:
 def test_einsum_is_torch_einsum(spec: str, inputs: str, text: str) -> None:
     d = einsum(spec, "product").on(inputs)
     net = build_torch(d)
-    assert text.removeprefix("q") in net.code
+    assert text in net.code
     letters = {axis.name: axis for array in d.inputs for axis in array}
     index = {name: chr(97 + i) for i, name in enumerate(letters)}
 

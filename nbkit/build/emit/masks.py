@@ -31,17 +31,22 @@ def mask_call(
     over: Sequence[str],
 ) -> Value:
     """A call for the mask: `allowed` or `forbidden` elements over the axes that the relations speak of."""
-    listed, names, extents, axes = (
-        f"({', '.join(items)}{',' * (len(items) == 1)})"
-        for items in (
-            [repr(canonical(text)) for text in texts],
-            [repr(name) for name, _ in order],
-            [f.extent(dim, *shapes) for dim in order],
-            [repr(name) for name in over],
-        )
+    first = shapes[0]
+    places = [first.at(dim) for dim in order] if set(order) <= set(first.dims) else []
+    if len(places) > 1 and places == list(range(-len(places), 0)):
+        extents = f"{first.text}.shape[{places[0]}:]"
+    else:
+        extents = _tuple([f.extent(dim, *shapes) for dim in order])
+    listed, names, axes = (
+        _tuple([repr(item) for item in items])
+        for items in ([canonical(text) for text in texts], [name for name, _ in order], over)
     )
-    code = f"{which}({listed}, {names}, {extents}, {shapes[0].text}.device, {axes})"
+    code = f"{which}({listed}, {names}, {extents}, {first.text}.device, {axes})"
     return Value(code, tuple(order), batched=False)
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({', '.join(items)}{',' * (len(items) == 1)})"
 
 
 @emit.register
