@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from nbkit.draw import labels
 from nbkit.draw.canvas import LABEL
 from nbkit.draw.labels import Label
-from nbkit.draw.lanes import NATURAL, NOTHING, POSITIONS, Bundle, targets
-from nbkit.draw.tracks import Lane
+from nbkit.draw.lanes import NATURAL, NOTHING, POSITIONS, Bundle, Lane, targets
 
 Captions = dict[Lane, Label]
 _SILENT = frozenset({"enter", "leave", "copy", "cross", "add", "multiply"})  # they change no axis

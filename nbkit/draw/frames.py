@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nbkit.draw.borders import TITLE
 from nbkit.draw.canvas import Box, Canvas, data, fitted, number
 from nbkit.draw.labels import Run
-from nbkit.draw.lanes import NOTHING, Bundle
+from nbkit.draw.lanes import NOTHING, Bundle, Lane
 from nbkit.draw.steps import Region, chain
-from nbkit.draw.tracks import TITLE, Lane
 
 HEAD = 19.0  # room above the top lane of an array: labels and floating functions
 FOOT = 9.0

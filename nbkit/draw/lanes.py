@@ -50,6 +50,7 @@ class Bundle:
 
 
 Port = tuple[Bundle, str]
+Lane = tuple[int, str]  # id of a bundle, lane: what has a height
 Link = tuple[Bundle, str, Bundle, str]
 
 

@@ -9,11 +9,11 @@ from nbkit.draw import captions, glyphs, labels
 from nbkit.draw.canvas import Canvas, number
 from nbkit.draw.columns import Columns
 from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_turns
-from nbkit.draw.lanes import FRAMES, NATURAL, NOTHING, Bundle, Placed
+from nbkit.draw.lanes import FRAMES, NATURAL, NOTHING, Bundle, Lane, Placed
 from nbkit.draw.separators import Point, Span, separators
-from nbkit.draw.steps import Region
+from nbkit.draw.steps import Region, chain
 from nbkit.draw.themes import Theme
-from nbkit.draw.tracks import Lane, heights
+from nbkit.draw.tracks import heights
 
 _GAP = 9.0
 _QUIET_GAP = 2.0  # beside nothing but frames
@@ -27,6 +27,7 @@ class Gap:
     x0: float
     x1: float
     lanes: tuple[tuple[Lane, float], ...]
+    inside: dict[int, tuple[str, ...]]  # paths of the regions around each array (by id)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,12 @@ class Sheet:
         top = min((shape.box[1] for shape in canvas.shapes), default=0.0)
         bottom = max((shape.box[3] for shape in canvas.shapes), default=0.0)
         spaces = tuple(
-            Gap(x0, x1, tuple(((id(b), lane), y[id(b), lane]) for b in cut for lane in b.lanes))
+            Gap(
+                x0,
+                x1,
+                tuple(((id(b), lane), y[id(b), lane]) for b in cut for lane in b.lanes),
+                {id(b): tuple(r.path for r in chain(b.region)) for b in cut},
+            )
             for (x0, x1), cut in zip(gaps, cuts, strict=True)
         )
         return Row(canvas, spaces, min(top, -HEAD), max(bottom, FOOT), right)

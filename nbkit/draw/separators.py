@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Placed
-from nbkit.draw.steps import Region, chain
-from nbkit.draw.tracks import Lane, clearance
+from nbkit.draw.borders import Borders
+from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Lane, Placed
 
 Span = tuple[float, float]
 Point = tuple[float, float]
@@ -26,15 +25,16 @@ def separators(
     edges: list[Span],
 ) -> list[list[Point]]:
     """One polyline for each pair of neighbours, while they are; `gaps` and `edges` (columns) are x ranges."""
+    borders = Borders(cuts)
     going: dict[tuple[int, int], _Chain] = {}
     done: list[_Chain] = []
     for i, cut in enumerate(cuts):
         chains: dict[tuple[int, int], _Chain] = {}
         before = _Before(columns[i - 1]) if i else None
         for upper, lower in pairwise(cut):
-            shared = _common(upper.region, lower.region)
-            low = y[id(upper), upper.lanes[-1]] + _BELOW + clearance(upper.region, shared)
-            high = y[id(lower), lower.lanes[0]] - _ABOVE - clearance(shared, lower.region)
+            ends, begins = borders.between(upper, lower)
+            low = max(y[lane] + _BELOW + room for lane, room in ends.items())
+            high = min(y[lane] - _ABOVE - room for lane, room in begins.items())
             line = going.pop((before.above(upper), before.below(lower)), None) if before else None
             if line is None:
                 line = _Chain(_start(upper, lower, columns[i - 1], edges[i - 1]) if i else gaps[0][0])
@@ -107,13 +107,3 @@ def _end(pair: tuple[int, int], column: list[Placed], edge: Span) -> float:
     """A separator ends in the middle of the step that makes one array of two, but before a box."""
     user = next((p for p in column if any(id(b) in pair for b in p.ins)), None)
     return edge[0] + (30 if user is None or user.step.glyph in PASSING else 0)
-
-
-def _common(one: Region | None, two: Region | None) -> Region | None:
-    """The innermost region around both."""
-    shared = None
-    for a, b in zip(chain(one), chain(two), strict=False):
-        if a != b:
-            break
-        shared = a
-    return shared

@@ -11,34 +11,16 @@ out one at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
-from nbkit.draw.lanes import Bundle, Placed
-from nbkit.draw.steps import Region, chain
+from nbkit.draw.borders import APART, Borders
+from nbkit.draw.lanes import Bundle, Lane, Placed
 
 PITCH = 20.0
-APART = 33.0
-PLATE_BELOW = 9.0
-PLATE_ABOVE = 8.0
-TITLE = 17.0  # of a plate, above its contents
-COUNT = 14.0  # of a repetition, above and below its contents
 _SWEEPS = 24
 
-Lane = tuple[int, str]
 Wish = tuple[int, int, float, int]  # the second lane should lie so much below the first; weight
 Pulls = dict[int, list[tuple[int, float, int]]]  # track -> (other track, wished offset from it, weight)
-
-
-def clearance(above: Region | None, below: Region | None) -> float:
-    """Extra room between two arrays for the frames of the regions that end or begin between them."""
-    if above is below:
-        return 0.0
-    upper, lower = chain(above), chain(below)
-    common = 0
-    while common < min(len(upper), len(lower)) and upper[common] == lower[common]:
-        common += 1
-    ends = sum(PLATE_BELOW + (COUNT if r.kind == "repeat" else 0.0) for r in upper[common:])
-    begins = sum(PLATE_ABOVE + (TITLE if r.kind == "plate" else COUNT) for r in lower[common:])
-    return ends + begins
 
 
 def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane, float]:
@@ -64,28 +46,41 @@ class _Solver:
     def __init__(self, cuts: list[list[Bundle]]) -> None:
         self.index: dict[Lane, int] = {}
         self.within: dict[tuple[int, int], float] = {}
-        gaps: dict[tuple[int, int], float] = {}
-        for cut in cuts:
-            previous: tuple[int, Bundle] | None = None
-            for bundle in cut:
-                for lane in bundle.lanes:
-                    node = self.index.setdefault((id(bundle), lane), len(self.index))
-                    if previous is not None:
-                        last, owner = previous
-                        inside = owner is bundle
-                        distance = PITCH if inside else APART + clearance(owner.region, bundle.region)
-                        if inside and bundle.room.get(lane):
-                            distance = bundle.room[lane]
-                        gaps[last, node] = max(gaps.get((last, node), 0.0), distance)
-                        if inside:
-                            self.within[last, node] = distance
-                    previous = (node, bundle)
+        for bundle in (b for cut in cuts for b in cut):
+            for lane in bundle.lanes:
+                self.index.setdefault((id(bundle), lane), len(self.index))
+            for one, two in pairwise(bundle.lanes):
+                pair = self.index[id(bundle), one], self.index[id(bundle), two]
+                self.within[pair] = bundle.room.get(two, PITCH)
         self.parent = list(range(len(self.index)))
         self.below: list[dict[int, float]] = [{} for _ in self.parent]
         self.above: list[dict[int, float]] = [{} for _ in self.parent]
-        for (a, b), distance in gaps.items():
-            self.below[a][b] = distance
-            self.above[b][a] = distance
+        for (a, b), distance in self.within.items():
+            self.keep(a, b, distance)
+        self.keep_apart(cuts)
+
+    def keep(self, a: int, b: int, distance: float) -> None:
+        """Lane b lies at least so far below lane a."""
+        self.below[a][b] = self.above[b][a] = max(self.below[a].get(b, 0.0), distance)
+
+    def keep_apart(self, cuts: list[list[Bundle]]) -> None:
+        """Neighbouring arrays keep their distance, and so do whole regions unless arrays change places."""
+        borders = Borders(cuts)
+        pairs = {(id(a), id(b)): (a, b) for cut in cuts for a, b in pairwise(cut)}
+        further: dict[tuple[int, int], float] = {}
+        for upper, lower in pairs.values():
+            above, below = borders.between(upper, lower)
+            near = (id(upper), upper.lanes[-1]), (id(lower), lower.lanes[0])
+            for one, room in above.items():
+                for two, more in below.items():
+                    a, b, distance = self.index[one], self.index[two], APART + room + more
+                    if (one, two) == near:
+                        self.keep(a, b, distance)
+                    else:
+                        further[a, b] = max(further.get((a, b), 0.0), distance)
+        for (a, b), distance in further.items():
+            if a != b and not self.reaches(b, a):
+                self.keep(a, b, distance)
 
     def find(self, node: int) -> int:
         while self.parent[node] != node:

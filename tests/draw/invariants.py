@@ -187,6 +187,25 @@ def _grown(box: Box) -> Box:
     return (box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2)
 
 
+def strangers(picture: Picture) -> list[str]:
+    """A plate holds the wires of its block, whole, and no others."""
+    found = []
+    for number, row in enumerate(picture.rows):
+        plates = [
+            (s, s.svg.split('data-block="')[1].split('"')[0]) for s in row.canvas.shapes if s.what == "plate"
+        ]
+        for gap in row.gaps:
+            middle = (gap.x0 + gap.x1) / 2
+            for plate, path in plates:
+                x0, y0, x1, y1 = plate.box
+                for (array, lane), y in gap.lanes if x0 < middle < x1 else ():
+                    if (y0 < y < y1) != (path in gap.inside[array]):
+                        found.append(
+                            f"row {number}, x {middle:.0f}: {lane} at {y} and plate {path} {plate.box}"
+                        )
+    return found
+
+
 def outside(picture: Picture) -> list[str]:
     """Nothing reaches over the picture's edge."""
     found = []
@@ -208,6 +227,7 @@ def violations(picture: Picture) -> list[str]:
         separators_astray,
         lines_through_glyphs,
         lines_through_texts,
+        strangers,
         outside,
     )
     return [f"{check.__name__}: {line}" for check in checks for line in check(picture)]
