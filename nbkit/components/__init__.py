@@ -28,6 +28,7 @@ from nbkit.components.transformer import attention as attention
 from nbkit.components.transformer import causal_attention as causal_attention
 from nbkit.components.transformer import dot_product_attention as dot_product_attention
 from nbkit.components.transformer import gpt as gpt
+from nbkit.components.transformer import last_position_block as last_position_block
 from nbkit.components.transformer import multi_head_attention as multi_head_attention
 from nbkit.components.transformer import self_attention as self_attention
 from nbkit.components.transformer import transformer_block as transformer_block

@@ -22,6 +22,7 @@ def catalogue() -> dict[str, Callable[[], Diagram]]:
         "multi-head-attention": lambda: transformer.multi_head_attention().on("y m, x m"),
         "self-attention": lambda: transformer.self_attention(causal=True).named("self_attention").on("x m"),
         "transformer-block": lambda: transformer.transformer_block(hidden="f").on("x m"),
+        "last-position-block": lambda: transformer.last_position_block(hidden="f").on("x m"),
         "gpt": lambda: transformer.gpt(12, hidden="f").on("N(v)[x]"),
         "embedding": lambda: basic.embedding().on("N(v)[x]"),
         "mlp": lambda: basic.mlp("f").on("x m"),

@@ -152,6 +152,38 @@ def transformer_block(
     )
 
 
+def last_position_block(
+    heads: int | str | None = None,
+    head_size: int | str | None = None,
+    hidden: int | str = "4*m",
+    *,
+    activation: str = "gelu",
+    norm: str = "layer",
+    bias: bool = True,
+) -> Fn:
+    """What a `transformer_block` gives at the last position, computed there alone: the other queries are not
+    asked.
+
+    Axes: x positions, which end; y the one position that asks; m, h, k and f as in `transformer_block`. Keys
+    and values are of all positions, so this is exactly `transformer_block(…) >> index("x", -1)`, for less
+    work.
+    Source: Vaswani et al. 2017 (arXiv 1706.03762), figure 1, with norms in front.
+
+    >>> print(last_position_block(heads=4).on("x=3 m=64"))
+    last_position_block: R[x=3 m=64] -> R[m=64]
+    """
+    attend = multi_head_attention(heads, head_size, bias=bias)
+    think = residual(normalisation(norm) >> mlp(hidden, activation=activation, bias=bias))
+
+    @diagram("x m -> m")
+    def last_position_block(x: Traced) -> Any:
+        normed = normalisation(norm)(x)
+        stream, query = (wire["x", -1:].rename(x="y") for wire in (x, normed))
+        return (stream + attend(query, normed) >> think)["y", 0]
+
+    return last_position_block
+
+
 def gpt(
     layers: int = 12,
     heads: int | str | None = None,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nbkit import Diagram
-from nbkit.components import catalogue
+from nbkit import Diagram, index
+from nbkit.components import catalogue, grokking_transformer, last_position_block, transformer_block
 
 SIZES = {"x": 4, "y": 4, "m": 8, "h": 2, "k": 4, "f": 6, "v": 7, "b": 3, "c": 2}
 
@@ -45,5 +45,23 @@ def test_one_step_reaches_every_parameter(name: str) -> None:
             assert parameter.grad.abs().max() > 0, path
     with torch.no_grad():
         for parameter in parameters.values():
-            parameter -= 1e-3 * parameter.grad
+            parameter.sub_(parameter.grad, alpha=1e-3)
         assert (net(*inputs) - target).square().mean() < loss
+
+
+def test_the_last_position_alone_gives_what_the_whole_block_gives_there() -> None:
+    whole = (transformer_block(4) >> index("x", -1)).on("x=5 m=16").torch(seed=0).double()
+    last = last_position_block(4).on("x=5 m=16").torch(seed=1).double()
+    last.load_state_dict(
+        {path.removeprefix("transformer_block."): t for path, t in whole.state_dict().items()}
+    )
+    x = torch.randn(7, 5, 16, dtype=torch.float64)
+    torch.testing.assert_close(last(x), whole(x), rtol=0, atol=1e-12)
+
+
+def test_both_grokking_transformers_have_the_same_parameters() -> None:
+    for layers in (1, 2, 3):
+        fast, plain = (grokking_transformer(7, layers=layers, every_position=e) for e in (False, True))
+        assert fast.cost().params == plain.cost().params
+        tokens = torch.randint(8, (5, 3))
+        assert fast.torch(seed=0)(tokens).shape == plain.torch(seed=0)(tokens).shape == (5, 7)

@@ -21,6 +21,7 @@ from nbkit.components import (
     gpt,
     grokking_mlp,
     grokking_transformer,
+    last_position_block,
     max_pool,
     mlp,
     models,
@@ -48,6 +49,7 @@ TABLE = [
     (transformer_block(4), "x m=64", "R[x m=64]"),
     (transformer_block(hidden="f", norm="rms", bias=False), "b x m", "R[b x m]"),
     (transformer_block(8, dropout=0.1) ** 6, "x m", "R[x m]"),
+    (last_position_block(4), "b x=3 m=64", "R[b m=64]"),
     (gpt(2, 4), "N(97)[x=12]", "R[x=12 v=97]"),
     (gpt(2, 4, dropout=0.1), "N(v)[x]", "R[x v]"),
     (embedding(), "N(v)[x]", "R[x m]"),
@@ -96,7 +98,7 @@ def test_types(fn: Fn, inputs: str, output: str) -> None:
         (lambda: gpt(12, 12).on("N(50257)[x=1024]", m=768), 124_439_808),  # GPT-2 small
         (lambda: multi_head_attention(8).on("y m=512, x m=512"), 4 * 512 * 513),
         (lambda: multi_head_attention(8, bias=False).on("y m=512, x m=512"), 4 * 512 * 512),
-        (lambda: transformer_block(8).on("x m=512"), 3_152_384),  # torch.nn.TransformerEncoderLayer(512, 8, 2048)
+        (lambda: transformer_block(8).on("x m=512"), 3_152_384),  # TransformerEncoderLayer(512, 8, 2048)
         (lambda: mlp(256).on("x m=64"), 64 * 256 + 256 + 256 * 64 + 64),
         (lambda: conv(64, 3).on("c=3 x:2"), 64 * 3 * 9 + 64),
         (lambda: conv(64, 3, groups=4, bias=False).on("c=32 x:2"), 64 * 8 * 9),
@@ -104,7 +106,7 @@ def test_types(fn: Fn, inputs: str, output: str) -> None:
         (lambda: perceptron("i j", [512, 512], "c=10").on("i=28 j=28"), 669_706),
         (digits_mlp, 64 * 64 + 64 + 640 + 10),
         (grokking_mlp, 97 * 64 + 128 * 256 + 256 + 256 * 97 + 97),
-        (grokking_transformer, 98 * 64 + 3 * 64 + 12 * 64**2 + 9 * 64 + 4 * 64 + 64 * 97 + 97 + 2 * 64),
+        (grokking_transformer, 98 * 64 + 3 * 64 + 12 * 64**2 + 13 * 64 + 64 * 97 + 97 + 2 * 64),
         (spirals_mlp, 2 * 32 + 32 + 32 * 33 + 32 * 2 + 2),
     ],
 )  # fmt: skip
