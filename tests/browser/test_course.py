@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.lab import LabPage
-from tests.browser.test_session_widget import WATCH, field, ink, live, pause, play, steps, wait_state, wait_steps
+from tests.browser.test_session_widget import (
+    WATCH,
+    field,
+    ink,
+    live,
+    pause,
+    play,
+    steps,
+    wait_state,
+    wait_steps,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -17,13 +27,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 COURSE = Path(__file__).parents[2] / "notebooks" / "course"
 
+ALL_CELLS_RUN = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+    .every(prompt => /\\[\\d+\\]/.test(prompt.textContent))"""
+
 
 def opened(page: LabPage, name: str) -> Locator:
-    """A notebook of the course, all of its cells run with the small budget; its widgets."""
+    """A notebook of the course, all of its cells run with the small budget; its widgets.
+
+    The window is as high as the notebook, since JupyterLab takes cells out of the page that are scrolled away.
+    """
+    page.page.set_viewport_size({"width": 1280, "height": 6000})
     shutil.copy(COURSE / name, page.lab.root / name)
     page.open_nb(name)
     page.kexec("import os; os.environ['NBKIT_BUDGET'] = 'quick'")
     page.run_all()
+    page.page.wait_for_function(ALL_CELLS_RUN, timeout=180_000)
     widgets = page.page.locator(".nbk")
     widgets.first.wait_for()
     live(widgets.first)
@@ -43,7 +61,7 @@ def steer(page: LabPage) -> None:
     assert widgets.count() == 3
     assert page.page.locator(".nbkit-diagram").count() == 2
     widget = widgets.first
-    page.kexec(WATCH.replace("session.", "by_heart."))
+    page.kexec("import time\n" + WATCH.replace("session.", "by_heart."))
     widget.scroll_into_view_if_needed()
     before = ink(widget)
     start = steps(widget)
@@ -52,7 +70,7 @@ def steer(page: LabPage) -> None:
     wait_steps(widget, start + 20)
     assert ink(widget) != before
     answer = page.kexec("6 * 7")
-    assert answer.result == "42"
+    assert answer.value == "42"
     assert page.ask("by_heart.state") == "running"
 
     click = widget.get_by_role("button", name="Pause").evaluate(
