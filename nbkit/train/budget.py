@@ -1,4 +1,4 @@
-"""How long a demonstration may train: full on a lecturer's screen, a moment in a test run of all notebooks."""
+"""How long a demonstration may train: in full on a lecturer's screen, for a moment in a test of notebooks."""
 
 from __future__ import annotations
 

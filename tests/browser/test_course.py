@@ -34,7 +34,7 @@ ALL_CELLS_RUN = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPr
 def opened(page: LabPage, name: str) -> Locator:
     """A notebook of the course, all of its cells run with the small budget; its widgets.
 
-    The window is as high as the notebook, since JupyterLab takes cells out of the page that are scrolled away.
+    The window is as high as the notebook: JupyterLab takes cells that are scrolled away out of the page.
     """
     page.page.set_viewport_size({"width": 1280, "height": 6000})
     shutil.copy(COURSE / name, page.lab.root / name)
@@ -51,6 +51,7 @@ def opened(page: LabPage, name: str) -> Locator:
 def shoot(page: LabPage, path: Path, width: int, theme: str) -> None:
     page.theme(theme)
     page.page.set_viewport_size({"width": width, "height": 1000})
+    page.page.locator(".nbk").first.evaluate("widget => widget.scrollIntoView({block: 'center'})")
     page.page.wait_for_timeout(500)
     page.page.screenshot(path=str(path))
 
