@@ -17,36 +17,51 @@ PLATE_ABOVE = 8.0
 TITLE = 17.0  # of a plate, above its contents
 COUNT = 14.0  # of a repetition, above and below its contents
 
+ALL, COUNTED = frozenset({"plate", "repeat"}), frozenset({"repeat"})  # kinds of regions
 Edges = dict[Lane, float]  # lanes, and the room that frames need beyond each
 
 
 class Borders:
-    """The topmost and the lowest arrays of every region, over all cuts."""
+    """The topmost and the lowest arrays of every region, over all cuts.
 
-    def __init__(self, cuts: list[list[Bundle]]) -> None:
+    Regions of the kinds in `reach` begin one gap early and end one gap late: brackets and counts stand there.
+    """
+
+    def __init__(self, cuts: list[list[Bundle]], reach: frozenset[str]) -> None:
+        self.reach = reach
         self.tops: dict[Region, dict[Lane, Region | None]] = {}
         self.bottoms: dict[Region, dict[Lane, Region | None]] = {}
         for cut in cuts:
             tops: dict[Region, Bundle] = {}
             bottoms: dict[Region, Bundle] = {}
             for bundle in cut:
-                for region in chain(bundle.region):
+                for region in chain(self.region(bundle)):
                     tops.setdefault(region, bundle)
                     bottoms[region] = bundle
             for region, bundle in tops.items():
-                self.tops.setdefault(region, {})[id(bundle), bundle.lanes[0]] = bundle.region
+                self.tops.setdefault(region, {})[id(bundle), bundle.lanes[0]] = self.region(bundle)
             for region, bundle in bottoms.items():
-                self.bottoms.setdefault(region, {})[id(bundle), bundle.lanes[-1]] = bundle.region
+                self.bottoms.setdefault(region, {})[id(bundle), bundle.lanes[-1]] = self.region(bundle)
+
+    def region(self, bundle: Bundle) -> Region | None:
+        """The innermost region that an array counts for, also if it is about to enter or has just left it."""
+        for placed, glyph in ((bundle.user, "enter"), (bundle.maker, "leave")):
+            if placed is not None and placed.step.glyph == glyph:
+                frame = placed.step.frame
+                if frame is not None and frame.kind in self.reach:
+                    return frame
+        return bundle.region
 
     def between(self, upper: Bundle, lower: Bundle) -> tuple[Edges, Edges]:
         """The lowest lanes of what ends and the topmost of what begins between two neighbours."""
-        shared = len(_common(chain(upper.region), chain(lower.region)))
-        above: dict[Lane, Region | None] = {(id(upper), upper.lanes[-1]): upper.region}
-        below: dict[Lane, Region | None] = {(id(lower), lower.lanes[0]): lower.region}
-        if len(chain(upper.region)) > shared:
-            above |= self.bottoms[chain(upper.region)[shared]]
-        if len(chain(lower.region)) > shared:
-            below |= self.tops[chain(lower.region)[shared]]
+        ends, begins = self.region(upper), self.region(lower)
+        shared = len(_common(chain(ends), chain(begins)))
+        above: dict[Lane, Region | None] = {(id(upper), upper.lanes[-1]): ends}
+        below: dict[Lane, Region | None] = {(id(lower), lower.lanes[0]): begins}
+        if len(chain(ends)) > shared:
+            above |= self.bottoms[chain(ends)[shared]]
+        if len(chain(begins)) > shared:
+            below |= self.tops[chain(begins)[shared]]
         return _edges(above, shared, _below), _edges(below, shared, _above)
 
 

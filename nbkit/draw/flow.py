@@ -98,11 +98,15 @@ class _Flattener:
             step = self.step("cuboid", path, op, ins, outs, region)
             step.title, step.count = title, f"×{op.n}" if isinstance(op, Repeat) else ""
             return outs
-        if isinstance(op, Repeat):
+        bare = name == "repeat"  # a repetition of something without a name is no level of its own
+        deeper = depth if bare else depth + 1
+        if isinstance(op, Repeat) and op.n > 1:
             inner = Region(path, "repeat", title, region, count=str(op.n), tip=describe(op))
-            deeper = depth if name == "repeat" else depth + 1  # a bare repetition is no level of its own
             return self.opened(op.body, ins, f"{path}.*.", inner, region, deeper)
-        return self.opened(op.body, ins, f"{path}.", plate, region, depth + 1)
+        prefix = f"{path}.*." if isinstance(op, Repeat) else f"{path}."
+        if isinstance(op, Repeat) and bare:
+            return self.body(op.body, dict(zip(op.body.ins, ins, strict=True)), prefix, region, deeper)
+        return self.opened(op.body, ins, prefix, plate, region, deeper)
 
     def single(self, body: Diagram) -> bool:
         """Whether a body is drawn as one glyph: one op, or one convolution."""

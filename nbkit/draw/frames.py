@@ -57,11 +57,16 @@ def draw_frame(canvas: Canvas, region: Region, box: Box, sides: Sides) -> None:
     if sides[0] is not None:
         _bracket(canvas, region, box, sides[0], -1)
         canvas.math(
-            (Run("λ", italic=True), Run(" = "), Run("1")), sides[0] - 8, bottom + 14, 14, what="count"
+            (Run("λ", italic=True), Run(" = "), Run("1")),
+            sides[0] - 7,
+            bottom + 14,
+            14,
+            anchor="start",
+            what="count",
         )
     if sides[1] is not None:
         _bracket(canvas, region, box, sides[1], 1)
-        canvas.math((Run("×"), Run(region.count)), sides[1] + 4, top - 4, 14, what="count")
+        canvas.math((Run("×"), Run(region.count)), sides[1] + 7, top - 4, 14, anchor="end", what="count")
 
 
 def _plate(canvas: Canvas, region: Region, box: Box, *, titled: bool) -> None:

@@ -208,7 +208,10 @@ def link(placed: Placed) -> None:
         if step.scale and len(ins) == 2:  # the arrow and its label lie between the operands
             rest = [lane for lane in out.lanes if lane in ins[1].lanes]
             if rest and rest != list(out.lanes):
-                out.room[rest[0]] = LABELLED
+                above = ins[1].lanes.index(
+                    rest[0]
+                )  # contracted lanes of the lower operand, above the kept ones
+                out.room[rest[0]] = LABELLED + 20.0 * above
     elif ins:
         _link_box(placed)
 

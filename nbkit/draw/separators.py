@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from nbkit.draw.borders import Borders
+from nbkit.draw.borders import ALL, COUNTED, Borders
 from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Lane, Placed
 
 Span = tuple[float, float]
@@ -25,16 +25,16 @@ def separators(
     edges: list[Span],
 ) -> list[list[Point]]:
     """One polyline for each pair of neighbours, while they are; `gaps` and `edges` (columns) are x ranges."""
-    borders = Borders(cuts)
+    wide, narrow = Borders(cuts, ALL), Borders(cuts, COUNTED)
     going: dict[tuple[int, int], _Chain] = {}
     done: list[_Chain] = []
     for i, cut in enumerate(cuts):
         chains: dict[tuple[int, int], _Chain] = {}
         before = _Before(columns[i - 1]) if i else None
         for upper, lower in pairwise(cut):
-            ends, begins = borders.between(upper, lower)
-            low = max(y[lane] + _BELOW + room for lane, room in ends.items())
-            high = min(y[lane] - _ABOVE - room for lane, room in begins.items())
+            low, high = _room(wide, upper, lower, y)  # bends before a plate if it can
+            if low > high:
+                low, high = _room(narrow, upper, lower, y)
             line = going.pop((before.above(upper), before.below(lower)), None) if before else None
             if line is None:
                 line = _Chain(_start(upper, lower, columns[i - 1], edges[i - 1]) if i else gaps[0][0])
@@ -44,6 +44,13 @@ def separators(
         going = chains
     done += [line.ended(gaps[-1][1]) for line in going.values()]
     return [line.points() for line in done]
+
+
+def _room(borders: Borders, upper: Bundle, lower: Bundle, y: Mapping[Lane, float]) -> Span:
+    """The heights that a separator may take between two neighbours."""
+    ends, begins = borders.between(upper, lower)
+    low = max(y[lane] + _BELOW + room for lane, room in ends.items())
+    return low, min(y[lane] - _ABOVE - room for lane, room in begins.items())
 
 
 @dataclass

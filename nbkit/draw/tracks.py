@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from nbkit.draw.borders import APART, Borders
+from nbkit.draw.borders import APART, COUNTED, Borders
 from nbkit.draw.lanes import Bundle, Lane, Placed
 
 PITCH = 20.0
@@ -65,7 +65,7 @@ class _Solver:
 
     def keep_apart(self, cuts: list[list[Bundle]]) -> None:
         """Neighbouring arrays keep their distance, and so do whole regions unless arrays change places."""
-        borders = Borders(cuts)
+        borders = Borders(cuts, COUNTED)
         pairs = {(id(a), id(b)): (a, b) for cut in cuts for a, b in pairwise(cut)}
         further: dict[tuple[int, int], float] = {}
         for upper, lower in pairs.values():

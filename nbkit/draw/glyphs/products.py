@@ -62,7 +62,9 @@ def _einsum(pen: Pen) -> None:
 def _meeting(pen: Pen) -> float:
     """Half way between the two operands: where the separator ends and the cup turns."""
     upper, lower = pen.placed.ins[0], pen.placed.ins[1]
-    return (pen.at(upper, upper.lanes[-1]) + pen.at(lower, lower.lanes[0])) / 2
+    below = pen.at(lower, lower.lanes[0])
+    middle = (pen.at(upper, upper.lanes[-1]) + below) / 2
+    return max(middle, below - 16.5) if pen.placed.step.scale else middle  # low, so that the factor has room
 
 
 def _cup(pen: Pen, lane: str, bundles: list[Bundle], radius: float) -> None:
