@@ -117,25 +117,28 @@ class Forward:
         """Python text of a real factor."""
         return repr(float(factor)) if factor.is_number else _python(factor, self.read, integer=False)
 
-    def read(self, name: Symbol) -> str:
-        """Where a free size can be read: the shape of some value so far, or an equation in one."""
+    def read(self, size: Expr) -> str | None:
+        """Where a size can be read: the shape of some value so far; for a name, an equation in one."""
         known = [
-            (axis.size, value.text, value.at((axis.name, 0)))
+            (axis.size, f"{value.text}.shape[{value.at((axis.name, 0))}]")
             for wire, value in self.values.items()
             for axis in self.type(wire)
         ]
-        for size, text, at in known:
-            if size == name:
-                return f"{text}.shape[{at}]"
-        for size, text, at in known:
-            if size.free_symbols == {name} and not size.has(floor, ceiling):
-                seen = Symbol("seen", positive=True)
-                found = [s for s in solve(size - seen, name) if s.is_real is not False]
+        for other, text in known:
+            if other == size:
+                return text
+        if not isinstance(size, Symbol):
+            return None
+        seen = Symbol("seen", positive=True, integer=True)
+        for other, text in known:
+            if other.free_symbols == {size} and not other.has(floor, ceiling):
+                found = [s for s in solve(other - seen, size) if s.is_real is not False]
                 if len(found) == 1:
-                    return f"({_python(found[0], lambda _: f'{text}.shape[{at}]', integer=True)})"  # noqa: B023
+                    here = {seen: text}
+                    return _python(found[0], here.get, integer=True)
         raise BindingError(
-            f"{name} is unbound, and no wire in {self.diagram.name} shows it at run time; "
-            f"give it: d.torch({name}=…)"
+            f"{size} is unbound, and no wire in {self.diagram.name} shows it at run time; "
+            f"give it: d.torch({size}=…)"
         )
 
     # -- dimensions --------------------------------------------------------------------------------------
@@ -249,39 +252,33 @@ def permutation(old: tuple[Dim, ...], new: tuple[Dim, ...]) -> str:
     return f".movedim(({source}), ({target}))"
 
 
-def _python(size: Expr, read: Callable[[Symbol], str], *, integer: bool) -> str:
-    """A size expression as Python text, symbols read by `read`."""
+def _python(size: Expr, read: Callable[[Expr], str | None], *, integer: bool) -> str:
+    """A size expression as Python text; `read` gives the text of parts that can be read off shapes."""
 
     def text(e: Expr) -> str:
+        if not e.is_number and (seen := read(e)) is not None:
+            return seen
         match e:
             case Integer():
                 return str(int(e))
             case Rational():
                 return f"({int(e.p)} / {int(e.q)})"
-            case Symbol():
-                return read(e)
+            case Add() | Mul() if integer and (parts := e.together().as_numer_denom())[1] != 1:
+                return f"({text(parts[0])} // {text(parts[1])})"
             case Add():
                 return f"({' + '.join(map(text, e.args))})"
             case Mul():
-                top, bottom = e.as_numer_denom()
-                if integer and bottom != 1:
-                    return f"({text(top)} // {text(bottom)})"
                 return f"({' * '.join(map(text, e.args))})"
             case Pow():
                 base, exponent = e.args
-                if integer and exponent.is_negative:
-                    return f"(1 // {text(base**-exponent)})"
-                return (
-                    f"({text(base)} ** {float(exponent)!r})"
-                    if not exponent.is_Integer
-                    else f"({text(base)} ** {int(exponent)})"
-                )
+                power = str(int(exponent)) if exponent.is_Integer else repr(float(exponent))
+                return f"({text(base)} ** {power})"
             case floor():
                 top, bottom = e.args[0].together().as_numer_denom()
                 return f"({text(top)} // {text(bottom)})"
             case ceiling():
                 top, bottom = e.args[0].together().as_numer_denom()
-                return f"(-(-({text(top)}) // {text(bottom)}))"
+                return f"(-(-{text(top)} // {text(bottom)}))"
         raise BindingError(f"size {format_size(e)} cannot be computed at run time; bind its names")
 
     return text(size)

@@ -140,7 +140,7 @@ def _compiled(name: str, text: str) -> Callable[..., Any]:
     """The forward that a text defines; the same text is compiled once."""
     filename = f"<nbkit {name} {hashlib.sha256(text.encode()).hexdigest()[:8]}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    words, scope = {**runtime.WORDS, "__name__": "nbkit.build.generated"}, dict[str, Any]()
+    words, scope = {**runtime.WORDS, "__name__": runtime.__name__}, dict[str, Any]()
     exec(compile(text, filename, "exec"), words, scope)  # noqa: S102  # our own words and checked names only
     forward: Callable[..., Any] = scope["forward"]
     forward.__qualname__ = f"{name}.forward"

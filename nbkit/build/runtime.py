@@ -68,7 +68,7 @@ def allowed(
 
     `over` are the axes of the softmax that follows: `DiagramError` if it would find nothing allowed (0/0).
     """
-    return _mask(texts, names, sizes, device, over, hide=False)
+    return _constant(texts, names, sizes, device, over, hide=False)
 
 
 def forbidden(
@@ -79,7 +79,7 @@ def forbidden(
     over: tuple[str, ...],
 ) -> Tensor:
     """Where one of the relations does not hold; see `allowed`."""
-    return _mask(texts, names, sizes, device, over, hide=True)
+    return _constant(texts, names, sizes, device, over, hide=True)
 
 
 def _mask(
@@ -98,20 +98,24 @@ def _mask(
         n = len(names)
         shapes = [(1,) * i + (-1,) + (1,) * (n - i - 1) for i in range(n)]
         indices = {
-            name: torch.arange(size, device=device).view(shape)
+            name: torch.arange(size, device="cpu").view(shape)
             for name, size, shape in zip(names, sizes, shapes, strict=True)
         }
-        mask = torch.ones(sizes, dtype=torch.bool, device=device)
+        mask = torch.ones(sizes, dtype=torch.bool, device="cpu")
         for text in texts:
             mask = mask & relations.holds(text, indices)
         if over and not torch.compiler.is_compiling() and type(mask) is Tensor:
             _check_rows(mask, texts, names, over)
-        mask = ~mask if hide else mask
+        mask = (~mask if hide else mask).to(device)
     if type(mask) is Tensor and not torch.compiler.is_compiling():  # a fake tensor (tracing) is not kept
         if len(_masks) >= _MOST_MASKS:
             _masks.clear()
         _masks[key] = mask
     return mask
+
+
+# What torch.compile makes of it: nothing to trace, a constant of the compiled program.
+_constant: Callable[..., Tensor] = torch.compiler.assume_constant_result(_mask)  # type: ignore[no-untyped-call]
 
 
 def _check_rows(mask: Tensor, texts: tuple[str, ...], names: tuple[str, ...], over: tuple[str, ...]) -> None:

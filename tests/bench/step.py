@@ -2,8 +2,8 @@
 
 Both do the same: pre-norm blocks, multi-head self-attention through F.scaled_dot_product_attention with
 separate Q, K, V maps, GELU MLP; the weights are copied, the gradients compared first. Steps alternate, each
-pair in random order; the figure is the median of the paired ratios of CPU time. Target: ≤ 1.03. By hand, on an
-idle machine:
+pair in random order; the figure is the median of the paired ratios of CPU time. Target: ≤ 1.03. By hand, on
+an idle machine:
 
     python tests/bench/step.py            # prints one JSON line a size
 """

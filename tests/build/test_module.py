@@ -26,12 +26,15 @@ from nbkit import (
     gelu,
     linear,
     mask,
+    maximum,
     norm,
     positions,
     relu,
     rename,
+    scale,
     skip,
     softmax,
+    split,
     window,
 )
 from nbkit.build import DiagramModule, build_torch, names, runtime
@@ -207,6 +210,15 @@ class TestUse:
         program = torch.export.export(net, (x,))
         torch.testing.assert_close(program.module()(x), net(x))
 
+    @pytest.mark.parametrize("peepholes", [True, False])
+    def test_compile_without_a_graph_break(self, peepholes: bool) -> None:
+        fn = (rename(x="y"), skip) >> einsum("y k, x k -> y x") >> mask("abs(x - y) <= 1") >> softmax("x")
+        d = (((skip >> fn), skip) >> einsum("y x, x k -> y k") >> linear("k -> k")).on("x=5 k=4")
+        net = build_torch(d, seed=0, peepholes=peepholes)
+        x = torch.randn(2, 5, 4)
+        compiled = torch.compile(net, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), net(x))
+
     def test_several_outputs(self) -> None:
         net = build_torch(((skip, linear("m -> n=3")) >> skip * skip).on("m=2"))
         one, other = net(torch.ones(4, 2))
@@ -264,8 +276,6 @@ class TestNames:
         assert net(torch.zeros(2)).shape == (2,)
 
     def test_no_variable_hides_a_builtin(self) -> None:
-        from nbkit import maximum
-
         net = build_torch(maximum("m").on("x m=4"))
         assert "max_ = x.max(-1).values" in net.code
         assert "max" in dir(builtins)
@@ -352,6 +362,44 @@ def test_sizes_that_parameters_need(sizes: dict[str, int], text: str | None) -> 
     with pytest.raises(BindingError) as caught:
         build_torch(d, **sizes)
     assert str(caught.value) == text
+
+
+def test_sizes_that_no_wire_shows() -> None:
+    with pytest.raises(BindingError) as caught:
+        build_torch(scale("q**2").on("x m"))
+    text = "q is unbound, and no wire in diagram shows it at run time; give it: d.torch(q=…)"
+    assert str(caught.value) == text
+    net = build_torch(scale("q**2").on("x m"), q=3)
+    torch.testing.assert_close(net(torch.ones(2, 2)), torch.full((2, 2), 9.0))
+    with pytest.raises(BindingError) as caught:
+        build_torch(positions("x -> m=4").on("x"))
+    assert str(caught.value) == "x is unbound; the diagram has free sizes x."
+
+
+def test_sizes_are_computed_from_what_is_to_be_seen() -> None:
+    """A factor of x where only x/2 is to be seen, (x + 1)/2, and a size that an axis has as it is."""
+    halved = window("x", 2, 2) >> maximum("w")
+    net = build_torch((halved >> block("inner", scale("x"))).on("x"))  # the name means the size it has there
+    assert "scale = x * x.shape[-1]" in net.code
+    torch.testing.assert_close(net(torch.ones(3, 8)), torch.full((3, 4), 4.0))
+    d = (halved >> block("inner", scale("m"))).on("x=2*m")
+    torch.testing.assert_close(build_torch(d)(torch.ones(3, 8)), torch.full((3, 4), 4.0))
+    d = block("inner", scale("m**(-1/2) + m/3")).on("x=3*m+1")
+    torch.testing.assert_close(build_torch(d)(torch.ones(3, 13)), torch.full((3, 13), 0.5 + 4 / 3))
+
+
+def test_a_split_may_need_several_sizes_at_run_time() -> None:
+    net = build_torch(((skip * skip) >> (skip * split("f -> h k"))).on("h k, f=h*k"))
+    first, second = net(torch.ones(2, 3), torch.arange(6.0))
+    assert torch.equal(second, torch.arange(6.0).view(2, 3))
+    assert first.shape == (2, 3)
+
+
+def test_image_axes_are_not_joined() -> None:
+    d = ((skip, skip) >> concat("x", "both")).on("c x:2")
+    with pytest.raises(DiagramError) as caught:
+        build_torch(d)
+    assert str(caught.value) == "concat[x] at both: arrays are joined along an axis of rank 1 only"
 
 
 def test_a_diagram_from_a_stranger_brings_no_code() -> None:
