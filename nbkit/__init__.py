@@ -16,7 +16,8 @@ _LANGUAGE = {
         "ArityError", "Array", "Axis", "BindingError", "Diagram", "DiagramError", "DiagramTypeError", "Fn",
         "ParseError", "parse",
     ),
-    "nbkit.language.functions": ("block", "diagram", "repeat", "skip"),
+    "nbkit.language.decorator": ("diagram",),
+    "nbkit.language.functions": ("block", "repeat", "skip"),
     "nbkit.language.palette": (
         "add", "batch_norm", "concat", "dropout", "einsum", "elementwise", "embed", "exp", "gelu", "index",
         "linear", "mask", "maximum", "mean", "merge", "multiply", "norm", "positions", "reduce", "relu",
@@ -44,8 +45,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language import Fn as Fn
     from nbkit.language import ParseError as ParseError
     from nbkit.language import parse as parse
+    from nbkit.language.decorator import diagram as diagram
     from nbkit.language.functions import block as block
-    from nbkit.language.functions import diagram as diagram
     from nbkit.language.functions import repeat as repeat
     from nbkit.language.functions import skip as skip
     from nbkit.language.palette import add as add

@@ -11,7 +11,8 @@ from sympy import Integer
 
 from nbkit.components.basic import embedding, mlp, normalisation, residual, size
 from nbkit.language import DiagramTypeError, Fn
-from nbkit.language.functions import block, diagram, skip
+from nbkit.language.decorator import diagram
+from nbkit.language.functions import block, skip
 from nbkit.language.palette import dropout as dropout_op
 from nbkit.language.palette import einsum, linear, mask, rename, scale, softmax
 from nbkit.language.sizes import format_size, is_count, is_possible
