@@ -1,0 +1,113 @@
+"""Drawing GPT-2 small: time, bytes and elements of the picture, folded and unrolled, beside torchview.
+
+Targets (A1, A3): the first picture within 100 ms, at most 50 kB where closed and 1,000 elements where open, time
+and size of the unrolled picture linear in the number of layers. Each figure is the median of several runs in one
+process after a first one. torchview (and Graphviz) is measured where it is installed. Run it by hand on an idle
+machine:
+
+    python tests/bench/draw.py            # prints one JSON line a case
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+from nbkit import Diagram
+from nbkit.components import gpt
+from nbkit.draw import svg
+
+SIZES = {"v": 50257, "m": 768, "h": 12, "f": 3072, "x": 1024}
+CASES: dict[str, dict[str, object]] = {
+    "depth 0": {"depth": 0},
+    "depth 1": {"depth": 1},
+    "open": {},
+    "open, dark": {"theme": "dark"},
+}
+
+
+def model(layers: int) -> Diagram:
+    """GPT-2 small with so many layers."""
+    return gpt(layers, heads=SIZES["h"]).on(f"N({SIZES['v']})[x={SIZES['x']}]", m=SIZES["m"])
+
+
+def median(run: Callable[[], object], times: int) -> float:
+    """Milliseconds, after one run that does not count."""
+    run()
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return round(1e3 * statistics.median(seconds), 2)
+
+
+def measure(case: str, layers: int, times: int, **options: object) -> dict[str, object]:
+    """One picture."""
+    d = model(layers)
+    start = time.perf_counter()
+    text = svg(d, **options)
+    first = round(1e3 * (time.perf_counter() - start), 2)
+    return {
+        "bench": "draw",
+        "case": case,
+        "layers": layers,
+        "first_ms": first,
+        "ms": median(lambda: svg(d, **options), times),
+        "bytes": len(text.encode()),
+        "elements": text.count("<") - text.count("</"),
+    }
+
+
+def torchview(layers: int, times: int) -> dict[str, object] | None:
+    """The same architecture as a hand-written module through torchview and `dot`."""
+    if importlib.util.find_spec("torchview") is None:
+        return None
+    import torch
+    from torch import nn
+    from torchview import draw_graph
+
+    layer = nn.TransformerEncoderLayer(SIZES["m"], SIZES["h"], SIZES["f"], batch_first=True, norm_first=True)
+    net = nn.Sequential(
+        nn.Embedding(SIZES["v"], SIZES["m"]),
+        nn.TransformerEncoder(layer, layers, enable_nested_tensor=False),
+        nn.LayerNorm(SIZES["m"]),
+        nn.Linear(SIZES["m"], SIZES["v"], bias=False),
+    )
+    tokens = torch.zeros(1, 16, dtype=torch.long)
+
+    def run() -> bytes:
+        graph = draw_graph(net, input_data=tokens, device="meta", depth=3)
+        return graph.visual_graph.pipe("svg")
+
+    text = run().decode()
+    return {
+        "bench": "draw",
+        "case": "torchview, depth 3",
+        "layers": layers,
+        "ms": median(run, times),
+        "bytes": len(text.encode()),
+        "elements": text.count("<") - text.count("</"),
+    }
+
+
+def main() -> None:
+    """Prints the cases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=11)
+    times = parser.parse_args().times
+    for case, options in CASES.items():
+        print(json.dumps(measure(case, 12, times, **options)), flush=True)
+    for layers in (12, 24, 48):
+        case = measure("unrolled", layers, times, unroll=True)
+        print(json.dumps(case), flush=True)
+    peer = torchview(12, max(times // 3, 3))
+    print(json.dumps(peer or {"bench": "draw", "case": "torchview, depth 3", "skipped": "not installed"}))
+
+
+if __name__ == "__main__":
+    main()
