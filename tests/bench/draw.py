@@ -1,9 +1,9 @@
 """Drawing GPT-2 small: time, bytes and elements of the picture, folded and unrolled, beside torchview.
 
-Targets (A1, A3): the first picture within 100 ms, at most 50 kB where closed and 1,000 elements where open, time
-and size of the unrolled picture linear in the number of layers. Each figure is the median of several runs in one
-process after a first one. torchview (and Graphviz) is measured where it is installed. Run it by hand on an idle
-machine:
+Targets (A1, A3): the first picture within 100 ms, at most 50 kB where closed and 1,000 elements where open,
+time and size of the unrolled picture linear in the number of layers. Each figure is the median of many runs
+in one process after a first one. torchview (with Graphviz) is measured where it is installed, on a module of
+the same size made of PyTorch's own encoder layers. Run it by hand on an idle machine:
 
     python tests/bench/draw.py            # prints one JSON line a case
 """

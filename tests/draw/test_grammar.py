@@ -153,6 +153,67 @@ def test_titles_are_escaped():
     assert "&lt;script&gt;" in text
 
 
+def tips(diagram, **options):
+    root = ET.fromstring(svg(diagram, **options))
+    parents = {child: parent for parent in root.iter() for child in parent}
+    found = (t for t in root.iter("{http://www.w3.org/2000/svg}title") if parents[t] is not root)
+    return {(parents[t].get("data-node") or parents[t].get("data-block"), t.text) for t in found}
+
+
+def test_glyphs_say_what_they_are():
+    assert tips(multi_head.diagram()) == {
+        ("Q", "linear[m -> h k]"),
+        ("K", "linear[m -> h k]"),
+        ("V", "linear[m -> h k]"),
+        ("O", "linear[h k -> m]"),
+        ("attention", "attention: R[y h k], R[x h k], R[x h k] -> R[h y k]"),
+        ("attention.einsum", "einsum[y k, x k -> y x] · × 1/sqrt(k)"),
+        ("attention.softmax", "softmax[x]"),
+        ("attention.einsum_2", "einsum[y x, x k -> y k]"),
+    }
+    assert ("transformer_block", f"{block_type()}, ×12") in tips(gpt(12), depth=0)
+    assert ("window", "window[x] · linear[c w -> c=64]") in tips(conv(64).on("c x:2"))
+    assert {("relu", "relu"), ("tanh", "tanh")} <= tips((relu >> nk.tanh).on("x m"))
+
+
+def block_type():
+    return "transformer_block: R[x m] -> R[x m]"
+
+
+def test_long_titles_are_cut_and_told_in_full():
+    d = (nk.block("a", relu >> nk.tanh) >> relu).on("x m")
+    title = "a title that has no room on so small a plate"
+    open_, closed = d.styled("a", title=title), d.styled("a", title=title, fold=True)
+    (shown,) = (t for t in texts(open_) if t.startswith("a title"))
+    assert shown.endswith("…")
+    assert title.startswith(shown[:-1])
+    assert "a title that has no room on s…" in texts(closed)
+    assert layout(open_).width == layout(d).width
+
+
+def test_bars_let_the_one_wire_leave_at_the_middle():
+    row = layout(nk.merge("i j k -> p").on("i j k")).rows[0]
+    before, after = (gap.lanes for gap in row.gaps)
+    assert [y for _, y in before] == [0.0, 20.0, 40.0]
+    assert [y for _, y in after] == [20.0]
+
+
+def test_a_convolution_stays_flat_behind_a_pooling():
+    picture = layout((nk.window("x", 2, 2) >> nk.maximum("w") >> conv(8)).on("c=4 x:2"))
+    boxes = sorted(s.box for _, s in picture.shapes() if s.what == "box")
+    assert boxes[-1][3] - boxes[-1][1] == 22.0  # image wire and channels are neighbours
+
+
+def test_a_convolution_of_a_grey_image_is_a_box_too():
+    found = texts((window_of_grey()).on("x:2=8"))
+    assert "★ 3" in found
+    assert "L" not in found
+
+
+def window_of_grey():
+    return nk.window("x", 3) >> linear("w -> c=16")
+
+
 def test_alternative_text_names_the_type():
     root = ET.fromstring(svg(attention.diagram()))
     assert root.attrib["role"] == "img"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from nbkit.draw import labels
-from nbkit.draw.canvas import data, number
+from nbkit.draw.canvas import number
 from nbkit.draw.glyphs.pen import Pen, glyph
 from nbkit.draw.labels import Label
 from nbkit.draw.lanes import NOTHING, Bundle, Placed
@@ -52,7 +52,8 @@ def _einsum(pen: Pen) -> None:
         pen.canvas.path(
             f"M{number(start)} {number(middle)}H{number(end - 7)}",
             (start, middle, end, middle),
-            more=data(node=placed.step.path),
+            more=pen.node,
+            tip=pen.tip,
         )
         pen.canvas.arrow(end, middle)
         if label:
