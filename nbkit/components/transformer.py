@@ -42,6 +42,12 @@ def dot_product_attention(*, causal: bool = False, dropout: float = 0.0) -> Fn:
 
     @diagram("y k, x k, x k -> y k")
     def attention(q: Traced, k: Traced, v: Traced) -> Any:
+        """Scaled dot-product attention, softmax over x of (q kᵀ / √k), times v: see `dot_product_attention`.
+
+        >>> from nbkit.components import attention
+        >>> print(attention.on("h y k, h x k, h x k"))
+        attention: R[h y k], R[h x k], R[h x k] -> R[h y k]
+        """
         weights = einsum("y k, x k -> y x", "scores")(q, k) >> weigh
         return einsum("y x, x k -> y k", "mix")(weights, v)
 
