@@ -84,8 +84,9 @@ def _plate(canvas: Canvas, region: Region, box: Box, *, titled: bool) -> None:
         tip=region.tip,
         what="plate",
     )
-    title, size = fitted(region.title, x1 - x0 - 6, _TITLE, _LEAST_TITLE)
-    if titled and title != "…":
+    told = region.title if titled else f"… {region.title}"  # goes on from the row above
+    title, size = fitted(told, x1 - x0 - 6, _TITLE, _LEAST_TITLE)
+    if title != "…":
         canvas.text(title, (x0 + x1) / 2, top + 13, round(size, 1), what="title")
 
 

@@ -132,6 +132,8 @@ def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
     remade = set(targets(step)) if isinstance(step.op, ops.Linear | ops.Merge | ops.Split) else set()
     kept = [lane for lane in lanes if lane in array and lane not in remade]
     new = [name for name in by_role(array) if name not in kept and name in array]
+    if isinstance(step.op, ops.Split):  # from the slowest axis to the fastest
+        new = [t.name for t in parse_spec(step.op.spec).outs[0]]
     gone = [lane for lane in lanes if lane not in kept]
     if not gone:
         return [*kept, *new]
@@ -171,14 +173,14 @@ def continues(step: Step, lane: str, other: str) -> bool:
 
 def contiguous(step: Step, lanes: tuple[str, ...]) -> tuple[str, ...]:
     """The lanes with those that the glyph spans brought together, at the first of them."""
-    batch = (
-        isinstance(step.op, ops.Norm) and step.op.how == "batch"
-    )  # its wires come to the circle, wherever they are
-    spanned = set(targets(step)) if step.glyph in _SPANNING and not batch else set()
+    batch = isinstance(step.op, ops.Norm) and step.op.how == "batch"  # its wires bend to the circle
+    spanned = targets(step) if step.glyph in _SPANNING and not batch else ()
     held = [i for i, lane in enumerate(lanes) if lane in spanned]
-    if not held or held == list(range(held[0], held[-1] + 1)):
-        return lanes
     together = [lanes[i] for i in held]
+    if step.glyph == "merge":  # from the slowest axis to the fastest
+        together = [lane for lane in spanned if lane in lanes]
+    if not held or (held == list(range(held[0], held[-1] + 1)) and together == [lanes[i] for i in held]):
+        return lanes
     rest = [lane for lane in lanes if lane not in spanned]
     return (*rest[: held[0]], *together, *rest[held[0] :])
 
@@ -222,7 +224,7 @@ def _link_box(placed: Placed) -> None:
     produced = [lane for lane in out.lanes if lane not in source.lanes or lane in own]
     ended = [lane for lane in source.lanes if lane not in out.lanes or lane in own]
     for lane in (n for n in source.lanes if n in out.lanes and n not in own):
-        (placed.loose if below_reduced(placed, lane) else placed.links).append((source, lane, out, lane))
+        (placed.loose if moves(placed, lane) else placed.links).append((source, lane, out, lane))
     if placed.step.glyph in BARS:
         shift = (len(ended) - len(produced)) / 2
         for i, a in enumerate(ended):
@@ -231,9 +233,11 @@ def _link_box(placed: Placed) -> None:
         placed.links += [(source, a, out, b) for a, b in zip(ended, produced, strict=False)]
 
 
-def below_reduced(placed: Placed, lane: str) -> bool:
-    """Whether a lane runs below one that a reduction ends, so that it may move up."""
-    if placed.step.glyph != "reduce" or lane in targets(placed.step):
+def moves(placed: Placed, lane: str) -> bool:
+    """Whether a lane runs below one that a window makes or a reduction ends: it makes or takes room."""
+    glyph, (source, *_) = placed.step.glyph, placed.ins
+    own = targets(placed.step)
+    if glyph not in ("reduce", "window") or lane in own:
         return False
-    above = placed.ins[0].lanes[: placed.ins[0].lanes.index(lane)]
-    return bool(above) and any(name in targets(placed.step) for name in above[1:])
+    above = source.lanes[: source.lanes.index(lane)]
+    return any(name in own for name in (above[1:] if glyph == "reduce" else above))

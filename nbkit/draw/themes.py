@@ -20,8 +20,8 @@ _LIGHT = {
 }  # fmt: skip
 _DARK = {
     "paper": "#16181d", "ink": "#e4e6ea", "faint": "#9aa0a6", "letter": "#ffffff",
-    "linear": "#3a4440", "region": "#2b3150", "outer": "#24262c", "inner": "#30375a",
-    "attention": "#383258", "mha": "#4d3a20", "softmax": "#2b4a30", "norm": "#54303a",
+    "linear": "#3a4440", "region": "#272c47", "outer": "#24262c", "inner": "#3a4370",
+    "attention": "#4b4180", "mha": "#5a4424", "softmax": "#2b4a30", "norm": "#54303a",
     "residual": "#3f411f", "ffn": "#1f4353", "conv": "#1f3a4d", "window": "#17618a",
     "pool": "#31345a", "embed": "#54303a", "mask": "#6b2f4c", "masked": "#b0b0b0",
     "block": "#3e6b1d", "big": "#51367a", "index": "#7c9bff", "onindex": "#10131a",

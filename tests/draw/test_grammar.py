@@ -171,13 +171,9 @@ def test_glyphs_say_what_they_are():
         ("attention.softmax", "softmax[x]"),
         ("attention.einsum_2", "einsum[y x, x k -> y k]"),
     }
-    assert ("transformer_block", f"{block_type()}, ×12") in tips(gpt(12), depth=0)
+    assert ("transformer_block", "transformer_block: R[x m] -> R[x m], ×12") in tips(gpt(12), depth=0)
     assert ("window", "window[x] · linear[c w -> c=64]") in tips(conv(64).on("c x:2"))
     assert {("relu", "relu"), ("tanh", "tanh")} <= tips((relu >> nk.tanh).on("x m"))
-
-
-def block_type():
-    return "transformer_block: R[x m] -> R[x m]"
 
 
 def test_long_titles_are_cut_and_told_in_full():
@@ -204,14 +200,29 @@ def test_a_convolution_stays_flat_behind_a_pooling():
     assert boxes[-1][3] - boxes[-1][1] == 22.0  # image wire and channels are neighbours
 
 
+def test_lanes_make_room_for_a_window_and_take_it_back():
+    row = layout((nk.window("x", 2, 2) >> nk.maximum("w")).on("c x:2")).rows[0]
+    levels = [[y for _, y in gap.lanes] for gap in row.gaps]
+    assert levels == [[0.0, 20.0], [0.0, 20.0, 40.0], [0.0, 20.0]]
+
+
+def test_bars_list_axes_from_the_slowest_to_the_fastest():
+    split = layout(nk.split("m -> h k=4").on("x m=16")).rows[0]
+    assert [lane for (_, lane), _ in split.gaps[-1].lanes] == ["x", "h", "k"]
+    merge = layout(nk.merge("h k -> m").on("x k h")).rows[0]
+    assert [lane for (_, lane), _ in merge.gaps[1].lanes] == ["x", "h", "k"]
+
+
+def test_a_plate_that_goes_on_in_the_next_row_says_so():
+    found = texts(gpt(2), width=560)
+    assert found.count("multi head") == 1
+    assert found.count("… multi head") == 2
+
+
 def test_a_convolution_of_a_grey_image_is_a_box_too():
-    found = texts((window_of_grey()).on("x:2=8"))
+    found = texts((nk.window("x", 3) >> linear("w -> c=16")).on("x:2=8"))
     assert "★ 3" in found
     assert "L" not in found
-
-
-def window_of_grey():
-    return nk.window("x", 3) >> linear("w -> c=16")
 
 
 def test_alternative_text_names_the_type():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nbkit.draw import labels
 from nbkit.draw.canvas import number
-from nbkit.draw.glyphs.pen import Pen, glyph
+from nbkit.draw.glyphs.pen import Pen, glyph, moving
 from nbkit.draw.labels import Label, Run
-from nbkit.draw.lanes import Placed, below_reduced
+from nbkit.draw.lanes import Placed
 from nbkit.language import ops
 
 
@@ -116,20 +116,15 @@ def _mask(pen: Pen) -> None:
     pen.canvas.polygon([(x0 + 4, y0 + 3), (x1 - 3, y0 + 3), (x1 - 3, y1 - 4)], fill="masked", stroke=None)
 
 
-_REDUCE, _MOVE = 62.0, 34.0  # room for the word and its arrow, and for lanes that move up behind it
+_REDUCE = 62.0  # room for the word and its arrow; lanes move up behind them
 
 
-def _reduce_width(placed: Placed) -> float:
-    moves = any(below_reduced(placed, lane) for lane in placed.ins[0].lanes)
-    return _REDUCE + _MOVE * moves
-
-
-@glyph("reduce", width=_reduce_width)
+@glyph("reduce", width=lambda p: _REDUCE + moving(p))
 def _reduce(pen: Pen) -> None:
     """Sum, mean or maximum: the word stands in the wire, which ends in an arrow."""
     op = pen.placed.step.op_as(ops.Reduce)
     ports = pen.ports()
-    pen.through(late=_REDUCE)
+    pen.through(start=pen.x1 - moving(pen.placed) if moving(pen.placed) else None)
     label = (Run({"max": "Max", "mean": "𝔼", "sum": "Σ"}[op.how]),)
     half, x = labels.width(label, 15) / 2, pen.x0 + _REDUCE / 2
     for bundle, lane in ports[0]:

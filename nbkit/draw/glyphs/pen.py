@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbkit.draw.canvas import Canvas, curve, data, span
-from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues, moves
 
 Heights = Callable[[Bundle, str], float]
 Ports = tuple[list[Port], list[Port]]  # lanes that end at a glyph, lanes that begin at it
@@ -50,14 +50,19 @@ class Pen:
             axis="" if lane == NATURAL else lane,
         )
 
-    def through(self, late: float = 0.0) -> None:
-        """Draws all lanes that run through the step; those that bend may do so `late` in the strip."""
+    def through(self, start: float | None = None, end: float | None = None) -> None:
+        """Draws all lanes that run through the step; those that bend do so between `start` and `end`."""
+        x0, x1 = self.x0 if start is None else start, self.x1 if end is None else end
         for a, lane, b, other in self._running():
             y0, y1 = self.at(a, lane), self.at(b, other)
-            x = self.x0 + (late if y0 != y1 and late < self.x1 - self.x0 else 0.0)
-            if x > self.x0:
-                self.wire(b, other, self.x0, y0, x, y0)
-            self.wire(b, other, x, y0, self.x1, y1)
+            if y0 == y1:
+                self.wire(b, other, self.x0, y0, self.x1, y1)
+                continue
+            if x0 > self.x0:
+                self.wire(b, other, self.x0, y0, x0, y0)
+            self.wire(b, other, x0, y0, x1, y1)
+            if x1 < self.x1:
+                self.wire(b, other, x1, y1, self.x1, y1)
 
     def ports(self) -> Ports:
         """The lanes that end at this glyph and those that begin at it."""
@@ -87,6 +92,14 @@ class Pen:
         levels = [self.at(bundle, lane) for side in ports for bundle, lane in side]
         levels = levels or [self.at(b, b.lanes[0]) for b in arrays] or [0.0]
         return min(levels), max(levels)
+
+
+MOVE = 34.0  # room for lanes that move beside a glyph
+
+
+def moving(placed: Placed) -> float:
+    """The room that a step needs for lanes that move."""
+    return MOVE * any(moves(placed, lane) for lane in placed.ins[0].lanes)
 
 
 Width = Callable[[Placed], float]

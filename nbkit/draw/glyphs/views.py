@@ -5,7 +5,7 @@ windows.
 from __future__ import annotations
 
 from nbkit.draw.canvas import number
-from nbkit.draw.glyphs.pen import Pen, glyph
+from nbkit.draw.glyphs.pen import Pen, glyph, moving
 from nbkit.draw.labels import Run
 from nbkit.language import ops
 
@@ -115,14 +115,14 @@ def _slice(pen: Pen) -> None:
         pen.canvas.math((Run(text),), x, y + 4.5, 12, what="inside")
 
 
-@glyph("window", width=48.0)
+@glyph("window", width=lambda p: 48.0 + moving(p))
 def _window(pen: Pen) -> None:
     """The trapezoid: an axis becomes window positions (top) and the inside of the window (bottom)."""
     op = pen.placed.step.op_as(ops.Window)
     (source,), (out,) = pen.placed.ins, pen.placed.outs
     y, y1, yw = pen.at(source, op.axis), pen.at(out, op.axis), pen.at(out, op.name)
-    pen.through()
-    x0, x1 = pen.x - 15, pen.x + 15
+    pen.through(end=pen.x0 + moving(pen.placed) if moving(pen.placed) else None)
+    x0, x1 = pen.x1 - 39, pen.x1 - 9
     top = min(y, y1) - 12
     foot = max(yw + 7, top + 40)
     pen.wire(source, op.axis, pen.x0, y, x0, y)
