@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from nbkit.draw.borders import APART, COUNTED, Borders
-from nbkit.draw.lanes import Bundle, Lane, Placed
+from nbkit.draw.lanes import PASSING, Bundle, Lane, Placed
 
 PITCH = 20.0
 _SWEEPS = 24
@@ -25,7 +25,7 @@ Pulls = dict[int, list[tuple[int, float, int]]]  # track -> (other track, wished
 
 def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane, float]:
     """The y of every (bundle id, lane) in these cuts; the topmost is 0."""
-    solver = _Solver(cuts)
+    solver = _Solver(cuts, columns)
     present = solver.index
     wishes: list[Wish] = []
     for placed in (p for column in columns for p in column):
@@ -43,7 +43,7 @@ def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane,
 
 
 class _Solver:
-    def __init__(self, cuts: list[list[Bundle]]) -> None:
+    def __init__(self, cuts: list[list[Bundle]], columns: list[list[Placed]]) -> None:
         self.index: dict[Lane, int] = {}
         self.within: dict[tuple[int, int], float] = {}
         for bundle in (b for cut in cuts for b in cut):
@@ -57,16 +57,17 @@ class _Solver:
         self.above: list[dict[int, float]] = [{} for _ in self.parent]
         for (a, b), distance in self.within.items():
             self.keep(a, b, distance)
-        self.keep_apart(cuts)
+        self.keep_apart(cuts, columns)
 
     def keep(self, a: int, b: int, distance: float) -> None:
         """Lane b lies at least so far below lane a."""
         self.below[a][b] = self.above[b][a] = max(self.below[a].get(b, 0.0), distance)
 
-    def keep_apart(self, cuts: list[list[Bundle]]) -> None:
+    def keep_apart(self, cuts: list[list[Bundle]], columns: list[list[Placed]]) -> None:
         """Neighbouring arrays keep their distance, and so do whole regions unless arrays change places."""
         borders = Borders(cuts, COUNTED)
         pairs = {(id(a), id(b)): (a, b) for cut in cuts for a, b in pairwise(cut)}
+        beside = [pair for cut, column in zip(cuts, columns, strict=False) for pair in _beside(cut, column)]
         further: dict[tuple[int, int], float] = {}
         for upper, lower in pairs.values():
             above, below = borders.between(upper, lower)
@@ -78,6 +79,9 @@ class _Solver:
                         self.keep(a, b, distance)
                     else:
                         further[a, b] = max(further.get((a, b), 0.0), distance)
+        for upper, lower in beside:
+            a, b = self.index[id(upper), upper.lanes[-1]], self.index[id(lower), lower.lanes[0]]
+            further[a, b] = max(further.get((a, b), 0.0), APART)
         for (a, b), distance in further.items():
             if a != b and not self.reaches(b, a):
                 self.keep(a, b, distance)
@@ -204,6 +208,21 @@ class _Solver:
                 if degree[other] == 0:
                     ready.append(other)
         return order
+
+
+def _beside(cut: list[Bundle], column: list[Placed]) -> list[tuple[Bundle, Bundle]]:
+    """Arrays before and after steps that stand over each other: a glyph is as tall as both sides of it."""
+    starts = {id(p.ins[0]): p for p in column if p.ins and p.outs}
+    found = []
+    for upper, lower in pairwise(cut):
+        above, below = upper.user, starts.get(id(lower))
+        if above is None or below is None or above is below or not above.outs or above not in column:
+            continue
+        if above.step.glyph not in PASSING:
+            found.append((above.outs[-1], lower))
+        if below.step.glyph not in PASSING:
+            found.append((upper, below.outs[0]))
+    return found
 
 
 def _median(wishes: list[tuple[float, int]], now: float) -> float:
