@@ -21,6 +21,7 @@ import anywidget
 import traitlets
 
 from nbkit.train import Session
+from nbkit.widgets import cells
 from nbkit.widgets.feed import Feed
 from nbkit.widgets.protocol import Answer, Command, FromKernel, ProtocolError, parse_message
 
@@ -212,6 +213,7 @@ _showing = threading.Lock()
 
 def show(session: Session) -> SessionWidget:
     """The widget of a session: one for all its displays, so that code and frames are sent once."""
+    cells.shown(session)
     with _showing:
         widget = _widgets.get(id(session))
         if widget is None or widget.comm is None:
