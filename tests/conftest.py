@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
-    """SIGINT interrupts, as at a terminal; a job that a shell runs in the background ignores it from the start."""
+    """SIGINT interrupts, as at a terminal; a background job of a shell starts with it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
