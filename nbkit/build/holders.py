@@ -70,6 +70,30 @@ class Positions(nn.Module):
         return ", ".join(map(str, self.weight.shape))
 
 
+class _AnyImage(nn.modules.batchnorm._BatchNorm):
+    """Batch norm with right gradients also where the image is one pixel high or wide.
+
+    torch 2.13 on a CPU gives silently wrong gradients there when the tensors' strides can be read both as
+    channels first and as channels last; with the image flattened to one axis there is only one reading.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """The generated code gives the dimensions that are wanted, or all image dimensions as one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if 1 in x.shape[2:]:
+            return super().forward(x.flatten(2)).reshape(x.shape)
+        return super().forward(x)
+
+
+class BatchNorm2d(_AnyImage, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d`; see `_AnyImage`."""
+
+
+class BatchNorm3d(_AnyImage, nn.BatchNorm3d):
+    """`torch.nn.BatchNorm3d`; see `_AnyImage`."""
+
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -124,7 +148,7 @@ def _rms_norm(held: Weights, shapes: Shapes) -> nn.Module:
 
 
 def _batch_norm(held: Weights, shapes: Shapes) -> nn.Module:
-    kind = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}.get(held.spatial, nn.BatchNorm1d)
+    kind = {2: BatchNorm2d, 3: BatchNorm3d}.get(held.spatial, nn.BatchNorm1d)
     channels = 1
     for axis in held.rows:
         channels *= int(axis.numel)

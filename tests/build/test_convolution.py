@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nbkit import DiagramError, batch_norm, linear, maximum, mean, relu, window
+from nbkit import DiagramError, batch_norm, linear, maximum, mean, relu, transpose, window
 from nbkit.build import build_torch
 from nbkit.components import avg_pool, basic_block, conv, depthwise_conv, max_pool, resnet_block
 from tests.build.oracles import assert_same, copy, randn
@@ -203,7 +203,7 @@ def test_batch_norm_is_torch_batch_norm(
         4
     ).double()
     assert set(net.state_dict()) == {f"norm.{name}" for name in theirs.state_dict()}
-    assert type(net.norm) is type(theirs)
+    assert isinstance(net.norm, type(theirs))
     for tensor in (theirs.weight, theirs.bias, theirs.running_mean, theirs.running_var):
         nn.init.uniform_(tensor, 0.5, 2)
     net.load_state_dict({f"norm.{k}": v for k, v in theirs.state_dict().items()})
@@ -213,6 +213,26 @@ def test_batch_norm_is_torch_batch_norm(
     )
     for mine, right in zip(net.buffers(), theirs.buffers(), strict=True):
         torch.testing.assert_close(mine, right)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_gradients_of_batch_norm_where_an_image_is_one_pixel_wide(rank: int) -> None:
+    """torch 2.13 gets them wrong on a CPU for these strides; we must not."""
+    net = build_torch(
+        (transpose("c x y") >> batch_norm("c")).on(f"c=2 y=1 x:{rank - 1}=2"), peepholes=False
+    ).double()
+
+    def reference(x: Tensor) -> Tensor:
+        over = [0, *range(2, x.dim())]
+        centred = x - x.mean(over, keepdim=True)
+        return centred / ((centred**2).mean(over, keepdim=True) + 1e-5).sqrt()
+
+    order = (0, 1, *range(3, rank + 2), 2)
+    for permutation in itertools.permutations(range(rank + 2)):
+        x = randn(3, 2, 1, *[2] * (rank - 1))
+        base = x.detach().permute(permutation).contiguous()
+        strided = base.permute([permutation.index(i) for i in range(rank + 2)]).requires_grad_()
+        assert_same(net, lambda t: reference(t).permute(order), (strided,))
 
 
 def test_batch_norm_of_channels_that_come_last() -> None:
