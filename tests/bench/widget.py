@@ -71,7 +71,8 @@ def cpu_of(thread):
 def trained(seconds):
     s.step(2)
     trainer = s._engine.thread
-    publisher = next((t for t in threading.enumerate() if t.name == "nbkit publishing bench"), None)
+    named = [t for t in threading.enumerate() if t.name == "nbkit publishing bench"]
+    publisher = named[-1] if w and named else None  # the one of the round before may still be ending
     before, publishing = cpu_of(trainer), cpu_of(publisher) if publisher else 0.0
     frames, count, start = w._feed.frame if w else 0, s.step_count, time.perf_counter()
     whole = time.process_time()
