@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from nbkit.tasks import Task
 
 _numbers = itertools.count(1)
+_alive: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def alive() -> list[Session]:
+    """All sessions that somebody still holds."""
+    return list(_alive)
 
 
 @runtime_checkable
@@ -103,6 +109,7 @@ class Session:
         self._engine = Engine(self._stepper, self.name, self.recipe.knobs())
         self._publisher = Publisher(self)
         weakref.finalize(self, self._engine.close, timeout=0).atexit = False
+        _alive.add(self)
 
     # ---- controls
 

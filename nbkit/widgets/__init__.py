@@ -1,4 +1,7 @@
-"""What a person touches in a notebook. Importing this makes sessions show themselves."""
+"""What a person touches in a notebook. Importing this makes sessions show themselves, and obey interrupts."""
 
 from nbkit.train import Session as Session
+from nbkit.widgets.interrupt import listen
 from nbkit.widgets.session import SessionWidget as SessionWidget
+
+listen()
