@@ -97,7 +97,7 @@ def steer(page: LabPage) -> None:
 def test_grokking(page: LabPage, shots: Path) -> None:
     steer(page)
     page.page.locator(".nbk").first.scroll_into_view_if_needed()
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):  # the setting stays with the server
         for width in (1280, 800):
             shoot(page, shots / f"grokking-{theme.split()[1].lower()}-{width}.png", width, theme)
     page.check_clean()
@@ -114,7 +114,7 @@ def test_first_diagram(page: LabPage, shots: Path) -> None:
     assert page.page.locator(".nbkit-diagram").count() == 7
     wrong = page.page.locator('.nbkit-diagram [stroke="#c8102e"]')
     assert wrong.count() > 0, "the wire that does not fit is red"
-    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):  # the setting stays with the server
         for width in (1280, 800):
             shoot(page, shots / f"first-{theme.split()[1].lower()}-{width}.png", width, theme)
     page.check_clean()

@@ -290,6 +290,7 @@ def test_dark_and_narrow(at_1280: LabPage, shots: Path) -> None:
     page = at_1280
     widget = opened(page, MODEL + "session", "session.step(400)")
     wait_steps(widget, 400)
+    page.theme("JupyterLab Light")
     light = widget.evaluate("w => getComputedStyle(w).backgroundColor")
     page.page.set_viewport_size({"width": 800, "height": 1100})
     page.page.wait_for_timeout(400)
