@@ -95,9 +95,10 @@ def test_a_slow_subscriber_holds_up_neither_training_nor_itself() -> None:
 
 def test_ending_a_subscription_ends_its_thread_and_can_be_repeated() -> None:
     session, told = small_session(), threading.Event()
+    others = set(threading.enumerate())  # those of the tests before may still be ending
     end = session.subscribe(lambda _: told.set())
     assert told.wait(LONG)
-    (thread,) = [t for t in threading.enumerate() if t.name == "nbkit publishing test"]
+    (thread,) = [t for t in set(threading.enumerate()) - others if t.name == "nbkit publishing test"]
     end()
     end()
     thread.join(LONG)
