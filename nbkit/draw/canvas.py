@@ -1,5 +1,5 @@
-"""A canvas of shapes: each has a layer, an SVG text, a bounding box and a kind, so that tests can measure a
-picture.
+"""A canvas of shapes: each has a layer, a mark (what it is), an SVG text, a bounding box and a kind, so that
+tests can measure a picture and other backends can write it down.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from nbkit.draw import labels
 from nbkit.draw.labels import Label
+from nbkit.draw.marks import Disc, Look, Mark, Outline, Rectangle, Words
 from nbkit.draw.themes import Theme
 
 Box = tuple[float, float, float, float]
@@ -24,6 +25,7 @@ class Shape:
     """One thing on the canvas; `box` is (x0, y0, x1, y1)."""
 
     layer: str
+    mark: Mark
     svg: str
     box: Box
     what: str = ""
@@ -53,8 +55,8 @@ class Canvas:
         self.wrong = wrong  # wires to paint red
         self.shapes: list[Shape] = []
 
-    def add(self, layer: str, svg: str, box: Box, what: str = "") -> None:
-        self.shapes.append(Shape(layer, svg, box, what))
+    def add(self, layer: str, mark: Mark, svg: str, box: Box, what: str = "") -> None:
+        self.shapes.append(Shape(layer, mark, svg, box, what))
 
     def paint(self, fill: str | None, stroke: str | None, width: float = 1.0) -> str:
         classes = [f"f-{fill}"] * (fill is not None) + [f"s-{stroke}"] * (stroke is not None)
@@ -79,7 +81,10 @@ class Canvas:
         attributes = data(wire=wire, axis=axis)
         offsets = (-_DOUBLE, _DOUBLE) if double else (0.0,)
         path = "".join(draw(dy) for dy in offsets)
-        self.add("wire", f'<path d="{path}"{self.paint(None, colour, width)}{attributes}/>', box, "wire")
+        mark = Outline(path, Look(None, colour, width))
+        self.add(
+            "wire", mark, f'<path d="{path}"{self.paint(None, colour, width)}{attributes}/>', box, "wire"
+        )
 
     def path(
         self,
@@ -89,12 +94,15 @@ class Canvas:
         fill: str | None = None,
         stroke: str | None = "ink",
         width: float = 1.0,
+        dash: str = "",
         layer: str = "glyph",
         more: str = "",
         tip: str = "",
         what: str = "",
     ) -> None:
-        self.add(layer, element("path", f' d="{d}"{self.paint(fill, stroke, width)}{more}', tip), box, what)
+        dashes = f' stroke-dasharray="{dash}"' if dash else ""
+        svg = element("path", f' d="{d}"{self.paint(fill, stroke, width)}{dashes}{more}', tip)
+        self.add(layer, Outline(d, Look(fill, stroke, width, dash)), svg, box, what)
 
     def polygon(
         self,
@@ -143,7 +151,8 @@ class Canvas:
         place = f' x="{number(x0)}" y="{number(y0)}"'
         size = f' width="{number(x1 - x0)}" height="{number(y1 - y0)}"{corner}'
         svg = element("rect", f"{place}{size}{self.paint(fill, stroke, width)}{more}", tip)
-        self.add(layer, svg, (x0, y0, x1, y1), what)
+        mark = Rectangle(x0, y0, x1, y1, radius, Look(fill, stroke, width))
+        self.add(layer, mark, svg, (x0, y0, x1, y1), what)
 
     def circle(
         self,
@@ -158,7 +167,8 @@ class Canvas:
         what: str = "",
     ) -> None:
         svg = f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(r)}"{self.paint(fill, stroke, width)}/>'
-        self.add(layer, svg, (x - r, y - r, x + r, y + r), what)
+        mark = Disc(x, y, r, Look(fill, stroke, width))
+        self.add(layer, mark, svg, (x - r, y - r, x + r, y + r), what)
 
     def dot(self, x: float, y: float) -> None:
         """Copying, addition, diagonalisation, deletion."""
@@ -190,7 +200,8 @@ class Canvas:
             bar=self.paint(None, role),
         )
         svg = f"<g{more}><title>{escape(tip)}</title>{text}</g>" if tip else text
-        self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.1 * size), what)
+        mark = Words(label, x, y, size, anchor, role)
+        self.add("label", mark, svg, (left, y - 0.78 * size, left + width, y + 0.1 * size), what)
 
     def text(self, text: str, x: float, y: float, size: float, *, what: str = "title") -> None:
         """Upright sans-serif text, centred: titles."""
@@ -201,7 +212,8 @@ class Canvas:
             f' font-size="{size:g}"{self.paint("ink", None)}{_UNSEEN}'
         )
         svg = f"<text{attributes}>{escape(text)}</text>"
-        self.add("label", svg, (left, y - 0.78 * size, left + width, y + 0.2 * size), what)
+        mark = Words(text, x, y, size, "middle", "ink")
+        self.add("label", mark, svg, (left, y - 0.78 * size, left + width, y + 0.2 * size), what)
 
     def arrow(self, x: float, y: float, *, right: bool = True) -> None:
         """The concave fishtail arrowhead, its point at (x, y)."""

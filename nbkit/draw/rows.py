@@ -213,7 +213,7 @@ def _draw_separator(canvas: Canvas, points: list[Point]) -> None:
         stroke="faint",
         width=1.4,
         layer="separator",
-        more=' stroke-dasharray="7.5 6"',
+        dash="7.5 6",
         what="separator",
     )
 
