@@ -113,6 +113,10 @@ class Forward:
         """Python text of an integer size: a number where it is bound, else read off shapes at run time."""
         return _python(size, self.read, integer=True)
 
+    def axis(self, array: Array, name: str) -> str:
+        """Python text of the size of an axis."""
+        return self.size(array[name].size)
+
     def number(self, factor: Expr) -> str:
         """Python text of a real factor."""
         return repr(float(factor)) if factor.is_number else _python(factor, self.read, integer=False)
@@ -182,6 +186,33 @@ class Forward:
             return f"{text}.unsqueeze({-behind - 1})"
         return f"{text}.flatten({-count - behind}{f', {-behind - 1}' if behind else ''})"
 
+    # -- kernels that know only some of the dimensions ---------------------------------------------------
+
+    def images(self, kernel: str, text: str, n: int, *settings: str, plain: bool) -> str:
+        """A call of a kernel for "batch channel *image*"; `plain` if nothing named precedes the channel."""
+        return f"spatial({', '.join((kernel, text, str(n), *settings))})"
+
+    def rows(self, kernel: str, text: str) -> str:
+        """A call of a kernel for "batch channel"."""
+        return f"rows({kernel}, {text})"
+
+    def mask(
+        self,
+        which: str,
+        texts: Sequence[str],
+        order: Sequence[Dim],
+        extents: str | Sequence[str],
+        device: str,
+        over: Sequence[str],
+    ) -> Value:
+        """The mask over some dimensions: elements `allowed` or `forbidden` by relations, which were printed
+        from their syntax trees.
+        """
+        sizes = extents if isinstance(extents, str) else _tuple(extents)
+        names = _tuple([repr(name) for name, _ in order])
+        listed, axes = (_tuple([repr(item) for item in items]) for items in (texts, over))
+        return Value(f"{which}({listed}, {names}, {sizes}, {device}, {axes})", tuple(order), batched=False)
+
     # -- the whole ---------------------------------------------------------------------------------------
 
     def conformed(self, wire: int) -> str:
@@ -215,6 +246,10 @@ def _wrapped(line: str) -> list[str]:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
     return [line[: opening + 1], f"{indent}    {line[opening + 1 : -1]}", f"{indent})"]
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({', '.join(items)}{',' * (len(items) == 1)})"
 
 
 def dims(axes: Iterable[Axis]) -> tuple[Dim, ...]:

@@ -35,4 +35,4 @@ def of(f: Forward, wire: int, tokens: Sequence[Token] | Sequence[str]) -> list[D
 
 def sizes(f: Forward, wire: int, order: Sequence[Dim]) -> list[str]:
     """Python text of the sizes of a wire's dimensions."""
-    return [f.size(f.type(wire)[name].size) for name, _ in order]
+    return [f.axis(f.type(wire), name) for name, _ in order]

@@ -43,7 +43,7 @@ def _(op: ops.Split, f: Forward, step: Step) -> None:
     for dim in [d for d in x.dims if d[0] == old.name]:
         parts = [(token.name, dim[1]) for token in new]
         place = order.index(dim)
-        numbers = ["-1" if [name] == open_sizes else f.size(array[name].size) for name, _ in parts]
+        numbers = ["-1" if [name] == open_sizes else f.axis(array, name) for name, _ in parts]
         code = f.unflatten(code, place - len(order), numbers)
         order[place : place + 1] = parts
     f.assign(step, code, order, batched=x.batched)

@@ -34,19 +34,11 @@ def mask_call(
     first = shapes[0]
     places = [first.at(dim) for dim in order] if set(order) <= set(first.dims) else []
     if len(places) > 1 and places == list(range(-len(places), 0)):
-        extents = f"{first.text}.shape[{places[0]}:]"
+        extents: str | list[str] = f"{first.text}.shape[{places[0]}:]"
     else:
-        extents = _tuple([f.extent(dim, *shapes) for dim in order])
-    listed, names, axes = (
-        _tuple([repr(item) for item in items])
-        for items in ([canonical(text) for text in texts], [name for name, _ in order], over)
-    )
-    code = f"{which}({listed}, {names}, {extents}, {first.text}.device, {axes})"
-    return Value(code, tuple(order), batched=False)
-
-
-def _tuple(items: Sequence[str]) -> str:
-    return f"({', '.join(items)}{',' * (len(items) == 1)})"
+        extents = [f.extent(dim, *shapes) for dim in order]
+    listed = [canonical(text) for text in texts]
+    return f.mask(which, listed, order, extents, f"{first.text}.device", over)
 
 
 @emit.register

@@ -34,7 +34,7 @@ def _batch_norm(op: ops.Norm, f: Forward, step: Step) -> None:
     last = x.dims[len(x.dims) - len(channels) :] == tuple(channels)
     if len(rest) <= 1 and last:  # vectors: the channel may stay last
         text = f.flatten(x.text, len(channels))
-        code, order = f"rows({f.module(step)}, {text})", list(x.dims)
+        code, order = f.rows(f.module(step), text), list(x.dims)
         behind = 0
     else:
         order = [*batch, *channels, *rest]
@@ -42,7 +42,7 @@ def _batch_norm(op: ops.Norm, f: Forward, step: Step) -> None:
         text = f.flatten(f.arrange(x, order), len(channels), behind=len(rest))
         if len(rest) > 3:
             text = f.flatten(text, len(rest))
-        code = f"spatial({f.module(step)}, {text}, {behind})"
+        code = f.images(f.module(step), text, behind, plain=not batch)
         if len(rest) > 3:
             code = f.unflatten(code, -1, [f.extent(dim, x) for dim in rest])
             behind = len(rest)

@@ -21,7 +21,7 @@ def _(op: Convolution, f: Forward, step: Step) -> None:
     channel_dims = of(f, step.ins[0], channels)
     text, rest = f.trailing(x, [*channel_dims, *places])
     text = f.flatten(text, len(channel_dims), behind=len(places))
-    code = f"spatial({f.module(step)}, {text}, {len(places)})"
+    code = f.images(f.module(step), text, len(places), plain=not rest)
     produced = list(dims(held.rows))
     code = f.unflatten(code, -1 - len(places), sizes(f, target, produced))
     f.assign(step, code, [*rest, *produced, *places], batched=x.batched)
@@ -81,7 +81,7 @@ def _(op: Pool, f: Forward, step: Step) -> None:
     ]
     if op.how == "max":
         arguments.append([w.dilation for w in each])
-    listed = ", ".join(str(a[0]) if len(set(a)) == 1 else str(tuple(a)) for a in arguments)
+    listed = [str(a[0]) if len(set(a)) == 1 else str(tuple(a)) for a in arguments]
     kernel = f"{'torch' if op.how == 'max' else 'F'}.{op}"
-    code = f"spatial({kernel}, {text}, {len(places)}, {listed})"
+    code = f.images(kernel, text, len(places), *listed, plain=len(rest) == 1)
     f.assign(step, code, [*rest, *places], batched=x.batched)
