@@ -17,12 +17,14 @@ _LANGUAGE = {
         "ParseError", "parse",
     ),
     "nbkit.language.decorator": ("diagram",),
-    "nbkit.language.functions": ("block", "repeat", "skip"),
+    "nbkit.language.functions": ("block", "skip"),
+    "nbkit.language.repetition": ("repeat", "scan", "stages"),
     "nbkit.language.palette": (
-        "add", "batch_norm", "concat", "dropout", "einsum", "elementwise", "embed", "exp", "gelu", "index",
-        "linear", "mask", "maximum", "mean", "merge", "multiply", "norm", "positions", "reduce", "relu",
-        "rename", "rms_norm", "scale", "sigmoid", "silu", "softmax", "split", "square", "tanh", "total",
-        "transpose", "window",
+        "add", "batch_norm", "cast", "concat", "constant", "dropout", "einsum", "elementwise", "embed",
+        "exp", "expand", "fold", "gather", "gelu", "index", "indices", "linear", "mask", "maximum",
+        "mean", "merge", "multiply", "norm", "one_hot", "parameter", "positions", "reduce", "relu",
+        "rename", "rms_norm", "scale", "scatter", "sigmoid", "silu", "softmax", "split", "square",
+        "stop_gradient", "tanh", "topk", "total", "transpose", "window",
     ),
 }  # fmt: skip
 _WHERE: dict[str, tuple[str, str]] = {
@@ -47,18 +49,23 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language import parse as parse
     from nbkit.language.decorator import diagram as diagram
     from nbkit.language.functions import block as block
-    from nbkit.language.functions import repeat as repeat
     from nbkit.language.functions import skip as skip
     from nbkit.language.palette import add as add
     from nbkit.language.palette import batch_norm as batch_norm
+    from nbkit.language.palette import cast as cast
     from nbkit.language.palette import concat as concat
+    from nbkit.language.palette import constant as constant
     from nbkit.language.palette import dropout as dropout
     from nbkit.language.palette import einsum as einsum
     from nbkit.language.palette import elementwise as elementwise
     from nbkit.language.palette import embed as embed
     from nbkit.language.palette import exp as exp
+    from nbkit.language.palette import expand as expand
+    from nbkit.language.palette import fold as fold
+    from nbkit.language.palette import gather as gather
     from nbkit.language.palette import gelu as gelu
     from nbkit.language.palette import index as index
+    from nbkit.language.palette import indices as indices
     from nbkit.language.palette import linear as linear
     from nbkit.language.palette import mask as mask
     from nbkit.language.palette import maximum as maximum
@@ -66,22 +73,30 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language.palette import merge as merge
     from nbkit.language.palette import multiply as multiply
     from nbkit.language.palette import norm as norm
+    from nbkit.language.palette import one_hot as one_hot
+    from nbkit.language.palette import parameter as parameter
     from nbkit.language.palette import positions as positions
     from nbkit.language.palette import reduce as reduce
     from nbkit.language.palette import relu as relu
     from nbkit.language.palette import rename as rename
     from nbkit.language.palette import rms_norm as rms_norm
     from nbkit.language.palette import scale as scale
+    from nbkit.language.palette import scatter as scatter
     from nbkit.language.palette import sigmoid as sigmoid
     from nbkit.language.palette import silu as silu
     from nbkit.language.palette import slice_ as slice  # noqa: A004, F401
     from nbkit.language.palette import softmax as softmax
     from nbkit.language.palette import split as split
     from nbkit.language.palette import square as square
+    from nbkit.language.palette import stop_gradient as stop_gradient
     from nbkit.language.palette import tanh as tanh
+    from nbkit.language.palette import topk as topk
     from nbkit.language.palette import total as total
     from nbkit.language.palette import transpose as transpose
     from nbkit.language.palette import window as window
+    from nbkit.language.repetition import repeat as repeat
+    from nbkit.language.repetition import scan as scan
+    from nbkit.language.repetition import stages as stages
     from nbkit.train import Recipe as Recipe
     from nbkit.train.budget import budget as budget
     from nbkit.widgets import Session as Session

@@ -20,8 +20,9 @@ from nbkit.build.einsums import contractions
 from nbkit.build.weights import Keys, Weights, numel, product, weights
 from nbkit.language import ops
 from nbkit.language.axes import Axis, parse_spec
-from nbkit.language.diagram import Block, Diagram, Node, Repeat
+from nbkit.language.diagram import Diagram, Node
 from nbkit.language.errors import BindingError, nearest
+from nbkit.language.parts import Block, Repeat
 from nbkit.language.sizes import format_size, is_count, substitute
 
 Number: TypeAlias = int | Expr

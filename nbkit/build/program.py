@@ -14,7 +14,8 @@ from nbkit.build.forward import Forward
 from nbkit.build.names import attributes, check_names, class_name
 from nbkit.build.plan import Plan, plan
 from nbkit.build.weights import Weights, weights
-from nbkit.language.diagram import Block, Diagram, Repeat
+from nbkit.language.diagram import Diagram
+from nbkit.language.parts import Block, Repeat
 
 
 @dataclass(frozen=True)

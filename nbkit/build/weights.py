@@ -16,8 +16,9 @@ from sympy import Expr, Integer
 
 from nbkit.language import ops
 from nbkit.language.axes import Array, Axis, parse_spec
-from nbkit.language.diagram import Block, Diagram, Node, Repeat
+from nbkit.language.diagram import Diagram, Node
 from nbkit.language.errors import DiagramError
+from nbkit.language.parts import Block, Repeat
 from nbkit.language.sizes import format_size
 
 Shape = tuple[Expr, ...]

@@ -14,8 +14,9 @@ from dataclasses import replace
 from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, contraction, describe
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
-from nbkit.language.diagram import Block, Diagram, Node, Repeat
+from nbkit.language.diagram import Diagram, Node
 from nbkit.language.ops import Op
+from nbkit.language.parts import Block, Repeat
 
 _NOTHING = Nothing()
 _PLATES = {"attention": "attention", "mlp": "ffn", "residual": "residual"}
@@ -101,7 +102,7 @@ class _Flattener:
         bare = name == "repeat"  # a repetition of something without a name is no level of its own
         deeper = depth if bare else depth + 1
         if isinstance(op, Repeat) and op.n > 1:
-            inner = Region(path, "repeat", title, region, count=str(op.n), tip=describe(op))
+            inner = Region(path, "repeat", "" if bare else title, region, count=str(op.n), tip=describe(op))
             return self.opened(op.body, ins, f"{path}.*.", inner, region, deeper)
         prefix = f"{path}.*." if isinstance(op, Repeat) else f"{path}."
         if isinstance(op, Repeat) and bare:

@@ -4,14 +4,14 @@ steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nbkit.language import ops
 from nbkit.language.axes import Array, parse_spec
-from nbkit.language.diagram import Block, Repeat
 from nbkit.language.ops import Op
+from nbkit.language.parts import Block, Repeat
 
 SomeOp = TypeVar("SomeOp", bound=Op)
 
@@ -92,19 +92,37 @@ class Flow:
 
 @dataclass(frozen=True)
 class Fold:
-    """Which parts are drawn closed: `depth` levels are open (None: all), unless `style` says so by path."""
+    """Which parts are drawn closed: `depth` levels are open (None: all), unless `style` says so by path.
+
+    `open` are patterns of paths (`*` for any one name) that are open in any case, `shut` paths that are
+    closed unless they are opened by name.
+    """
 
     depth: int | None = None
     unroll: bool = False
     conv: str = "collapsed"
     style: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    open: tuple[str, ...] = ()
+    shut: frozenset[str] = frozenset()
 
     def closed(self, path: str, depth: int) -> bool:
         """Whether the part at `path`, `depth` levels down, is drawn as one box."""
+        if self.open and opened_by(self.open, path):
+            return False
         looks = self.style.get(path, {})
         if isinstance(looks.get("fold"), bool):
             return bool(looks["fold"])
-        return self.depth is not None and depth >= self.depth
+        return path in self.shut or (self.depth is not None and depth >= self.depth)
+
+
+def opened_by(patterns: Iterable[str], path: str) -> bool:
+    """Whether a part must be open so that a part that fits one of the patterns is."""
+    names = path.split(".")
+    return any(
+        len(names) <= len(wanted)
+        and all(a in ("*", b) or b == "*" for a, b in zip(wanted, names, strict=False))
+        for wanted in (pattern.split(".") for pattern in patterns)
+    )
 
 
 class Nothing(Op):

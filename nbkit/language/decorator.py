@@ -12,9 +12,10 @@ from typing import Any, overload
 
 from nbkit.language import ops
 from nbkit.language.axes import Array, Token, parse_spec
-from nbkit.language.diagram import Block, Diagram, Wire
+from nbkit.language.diagram import Diagram, Wire
 from nbkit.language.errors import ArityError, DiagramTypeError, Mismatch, ParseError
 from nbkit.language.functions import Fn
+from nbkit.language.parts import Block
 from nbkit.language.sizes import NAME, check_name
 from nbkit.language.trace import Builder, Traced, count, trace
 
@@ -30,9 +31,15 @@ class Traceable(Fn):
     def apply(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
         return builder.apply(Block(self.body(builder, wires)), self.name, wires)
 
-    def body(self, builder: Builder, wires: tuple[Traced, ...]) -> Diagram:
-        self._check(builder, wires, self.name)
-        traced = trace(self.name, self._run, builder, wires)
+    def body(
+        self,
+        builder: Builder,
+        wires: tuple[Traced, ...],
+        arrays: tuple[Array, ...] | None = None,
+        default: str = "",  # a traced function always has a name
+    ) -> Diagram:
+        self._check(builder, wires, self.name, arrays)
+        traced = trace(self.name, self._run, builder, wires, arrays)
         return replace(traced, wires=self._label(traced.wires))
 
     def inside(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
@@ -49,16 +56,23 @@ class Traceable(Fn):
             *wires[len(labels) :],
         )
 
-    def _check(self, builder: Builder, wires: tuple[Traced, ...], called: str = "") -> None:
+    def _check(
+        self,
+        builder: Builder,
+        wires: tuple[Traced, ...],
+        called: str = "",
+        arrays: tuple[Array, ...] | None = None,
+    ) -> None:
         """The arrays that go in must have the axes that the signature names."""
         if len(wires) != self.takes():
             left = self.signature.partition("->")[0].strip()
             raise ArityError(
                 f"{self.name} takes {count(self.takes())} ({left}), got {len(wires)}", path=builder.path()
             )
-        for number, (wire, bundle) in enumerate(zip(wires, parse_spec(self.signature).ins, strict=True)):
+        given = tuple(wire.type for wire in wires) if arrays is None else arrays
+        for number, (array, bundle) in enumerate(zip(given, parse_spec(self.signature).ins, strict=True)):
             try:
-                ops.check_tokens(wire.type, bundle, number if len(wires) > 1 else None)
+                ops.check_tokens(array, bundle, number if len(wires) > 1 else None)
             except Mismatch as error:
                 raise builder.explain(error, called, wires) from None
 

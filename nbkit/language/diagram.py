@@ -3,8 +3,8 @@
 A wire carries one array; a node applies one op to wires and makes new ones; copying is using a wire twice,
 deleting is not using it. Nodes stand in topological order and have ids that are unique in their scope, so
 every node has a stable path (`"block.3.attention.softmax"`) by which probes, weights, folds and edits find
-it. Two ops are themselves diagrams: `Block` (a named part) and `Repeat` (n copies in a row, tied or not). In
-a diagram that was expanded, ids are paths themselves (`"block.3.norm"`).
+it. Some ops are themselves made of diagrams (`parts.py`): blocks, repetitions, scans. In a diagram that was
+expanded, ids are paths themselves (`"block.3.norm"`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from sympy import Expr, Integer
 
 from nbkit.language.axes import Array
 from nbkit.language.errors import BindingError, DiagramError, Mismatch, ParseError, nearest
-from nbkit.language.ops.base import Op
+from nbkit.language.ops.base import Composite, Op
 from nbkit.language.rooms import room
 from nbkit.language.sizes import (
     LONGEST_NAME,
@@ -95,35 +95,36 @@ class Diagram:
         for node in self.nodes:
             path = f"{prefix}{node.id}"
             yield path, node
-            if isinstance(node.op, Block):
-                yield from node.op.body.walk(f"{path}.")
-            elif isinstance(node.op, Repeat):
-                yield from node.op.body.walk(f"{path}.*.")
+            for segment, body in node.op.insides():
+                yield from body.walk(f"{path}{segment}")
 
     @property
     def operations(self) -> int:
-        """How many operations are applied, every repetition counted."""
+        """How many operations are applied, every repetition counted, a scan as one position."""
         total = 0
         for node in self.nodes:
             op = node.op
-            inside = op.body.operations if isinstance(op, Block | Repeat) else 1
-            total += inside * (op.n if isinstance(op, Repeat) else 1)
+            inside = sum(body.operations for _, body in op.insides()) if isinstance(op, Composite) else 1
+            total += inside * op.copies
         return total
 
     def __getitem__(self, path: str) -> Diagram:
         """The part at a path: the body of a block or repetition, else the one node as a diagram."""
         node, rest = self._find(path)
         op = node.op
-        if isinstance(op, Block):
-            return op.body[rest] if rest else op.body
-        if isinstance(op, Repeat):
-            index, _, deeper = rest.partition(".")
-            if rest and index != "*" and not (index.isdecimal() and int(index) < op.n):
+        if isinstance(op, Composite):
+            numbered = op.insides()[0][0] != "."
+            index, _, deeper = rest.partition(".") if numbered else ("*", "", rest)
+            inside: Diagram | None = op.inside(index or "*")
+            if inside is None:
+                copies = len(op.insides()) * op.copies
+                which = f"0 to {copies - 1}, or * for any" if op.kind != "scan" else "* for any"
+                times = f" {copies} times" if op.kind != "scan" else ""
                 raise DiagramError(
-                    f"{self.name}.{node.id} is repeated {op.n} times, so '{index[:20]}' is no copy; "
-                    f"they are called 0 to {op.n - 1}, or * for any"
+                    f"{self.name}.{node.id} is repeated{times}, so '{index[:20]}' is no copy; "
+                    f"they are called {which}"
                 )
-            return op.body[deeper] if deeper else op.body
+            return inside[deeper] if deeper else inside
         if rest:
             raise DiagramError(f"{self.name}.{node.id} is one {op.kind} and has no part '{rest[:60]}'")
         used = tuple(dict.fromkeys(node.ins))
@@ -159,8 +160,8 @@ class Diagram:
     def _scopes(self) -> Iterator[Diagram]:
         yield self
         for node in self.nodes:
-            if isinstance(node.op, Block | Repeat):
-                yield from node.op.body._scopes()
+            for _, body in node.op.insides():
+                yield from body._scopes()
 
     # -- sizes ---------------------------------------------------------------------------------------------
 
@@ -192,10 +193,8 @@ class Diagram:
         nodes = []
         for node in self.nodes:
             op, path = node.op, f"{prefix}{node.id}"
-            if isinstance(op, Block):
-                op = Block(op.body._bind(values, f"{path}."))
-            elif isinstance(op, Repeat):
-                op = replace(op, body=op.body._bind(values, f"{path}.*."))
+            if isinstance(op, Composite):
+                op = op.mapped(lambda segment, body: body._bind(values, f"{path}{segment}"))  # noqa: B023
             bind(node.outs, f"{op.kind} at {path}")
             try:
                 op = op.resolve(lambda name: values.get(name, symbol(name)))
@@ -243,20 +242,29 @@ class Diagram:
             for node in part.nodes:
                 op, path = node.op, f"{prefix}{node.id}"
                 given = tuple(at[w] for w in node.ins)
-                if isinstance(op, Block) and blocks:
-                    outs = inline(op.body, given, f"{path}.")
-                elif isinstance(op, Repeat) and repeats:
-                    outs = given
-                    for i in range(op.n):
-                        outs = inline(op.body, outs, f"{path}.{i}.")
+                if op.kind == "block" and blocks:
+                    outs = inline(op.insides()[0][1], given, f"{path}.")
+                elif op.kind in ("repeat", "stages") and repeats:
+                    outs = unroll(op, given, path)
                 else:
-                    if isinstance(op, Block | Repeat):
-                        op = replace(op, body=op.body.expanded(blocks=blocks, repeats=repeats))
+                    if isinstance(op, Composite):
+                        op = op.mapped(lambda _, body: body.expanded(blocks=blocks, repeats=repeats))
                     outs = tuple(range(len(wires), len(wires) + len(node.outs)))
                     wires.extend(part.wires[w] for w in node.outs)
                     nodes.append(Node(path, op, given, outs))
                 at.update(zip(node.outs, outs, strict=True))
             return tuple(at[w] for w in part.outs)
+
+        def unroll(op: Op, ins: tuple[int, ...], path: str) -> tuple[int, ...]:
+            bodies = [body for _, body in op.insides()] * op.copies
+            carry = getattr(op, "carry", len(ins))
+            running, further = ins[:carry], ins[carry:]
+            kept: tuple[int, ...] = ()
+            for i, body in enumerate(bodies):
+                count = len(body.ins) - carry
+                outs = inline(body, (*running, *further[:count]), f"{path}.{i}.")
+                running, kept, further = outs[:carry], (*kept, *outs[carry:]), further[count:]
+            return (*running, *kept)
 
         outs = inline(self, tuple(range(len(self.ins))), "")
         flat = Diagram(self.name, tuple(wires), tuple(range(len(self.ins))), outs, tuple(nodes))
@@ -292,6 +300,20 @@ class Diagram:
         """Writes the picture to an .svg file."""
         room("nbkit.draw", "save")(self, path, **options)
 
+    def dot(self, **options: Any) -> str:
+        """The diagram as hierarchical Graphviz DOT text; options are those of `nbkit.draw.dot`."""
+        text: str = room("nbkit.draw", "dot")(self, **options)
+        return text
+
+    def equations(self, **options: Any) -> Any:
+        """The diagram as aligned LaTeX in index notation; options are those of `nbkit.draw.equations`."""
+        return room("nbkit.draw", "equations")(self, **options)
+
+    def tikz(self, **options: Any) -> str:
+        """The neural circuit diagram as TikZ; options are those of `nbkit.draw.tikz`."""
+        text: str = room("nbkit.draw", "tikz")(self, **options)
+        return text
+
     def torch(self, seed: int | None = None, *, peepholes: bool = True, **sizes: int) -> Any:
         """A `torch.nn.Module` that is this diagram; submodules have the diagram's paths as names."""
         return room("nbkit.build", "build_torch")(self, seed=seed, peepholes=peepholes, **sizes)
@@ -324,65 +346,6 @@ def _bound(array: Array, values: Mapping[str, Expr], place: str) -> Array:
 
 def _given(values: Mapping[str, Expr], names: set[str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items() if name in names)
-
-
-@dataclass(frozen=True)
-class Block(Op):
-    """A named part of a diagram."""
-
-    kind: ClassVar[str] = "block"
-    arity: ClassVar[int | None] = None
-    body: Diagram = field(default_factory=lambda: Diagram("empty", (), (), (), ()))
-
-    def takes(self) -> int:
-        """As many arrays as its body."""
-        return len(self.body.ins)
-
-    def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The types that its body gives."""
-        _check_body(self.body, ins)
-        return self.body.outputs
-
-    def __str__(self) -> str:
-        return self.body.name
-
-
-@dataclass(frozen=True)
-class Repeat(Op):
-    """A part applied n times in a row; the copies have weights of their own unless `tied`."""
-
-    kind: ClassVar[str] = "repeat"
-    arity: ClassVar[int | None] = None
-    body: Diagram = field(default_factory=lambda: Diagram("empty", (), (), (), ()))
-    n: int = 1
-    tied: bool = False
-
-    def takes(self) -> int:
-        """As many arrays as its body."""
-        return len(self.body.ins)
-
-    def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The types that went in: each copy feeds the next."""
-        _check_body(self.body, ins)
-        if self.body.inputs != self.body.outputs:
-            became = " became ".join(
-                ", ".join(map(str, side)) for side in (self.body.inputs, self.body.outputs)
-            )
-            raise Mismatch(
-                f"must preserve its type: {became}",
-                "end the repeated part with a map back to the axes it received",
-            )
-        return self.body.outputs
-
-    def __str__(self) -> str:
-        return f"{self.body.name}(×{self.n})"
-
-
-def _check_body(body: Diagram, ins: tuple[Array, ...]) -> None:
-    if body.inputs != ins:
-        raise Mismatch(
-            f"{body.name} is built for {', '.join(map(str, body.inputs))}, but got {', '.join(map(str, ins))}"
-        )
 
 
 def free_name(wanted: str, taken: Mapping[str, object] | set[str]) -> str:

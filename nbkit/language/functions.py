@@ -22,9 +22,10 @@ from typing import Any
 
 from nbkit.language import ops
 from nbkit.language.axes import Array, Spec, parse_array, parse_arrays, parse_spec
-from nbkit.language.diagram import MOST_COPIES, Block, Diagram, Repeat, Wire
+from nbkit.language.diagram import Diagram, Wire
 from nbkit.language.errors import ArityError, DiagramError, DiagramTypeError
-from nbkit.language.sizes import check_name, is_count
+from nbkit.language.parts import Block
+from nbkit.language.sizes import check_name
 from nbkit.language.trace import Builder, Traced, count, trace
 
 
@@ -51,9 +52,19 @@ class Fn(ABC):
         """
         return self.apply(builder, wires)
 
-    def body(self, builder: Builder, wires: tuple[Traced, ...]) -> Diagram:
-        """The function as the inside of a block or repetition of the builder's diagram."""
-        return trace(self.name or "repeat", self.inside, builder, wires)
+    def body(
+        self,
+        builder: Builder,
+        wires: tuple[Traced, ...],
+        arrays: tuple[Array, ...] | None = None,
+        default: str = "repeat",
+    ) -> Diagram:
+        """The function as the inside of a block or repetition of the builder's diagram.
+
+        It is applied to the types of the wires, or to `arrays` where those differ from what comes in;
+        `default` names it if it has no name.
+        """
+        return trace(self.name or default, self.inside, builder, wires, arrays)
 
     def __call__(self, *wires: Traced) -> Any:
         """The wire that comes out of applying it to wires, or a tuple of several."""
@@ -131,6 +142,8 @@ class Fn(ABC):
         return Sum(as_fn(other), self)
 
     def __pow__(self, n: int) -> Fn:
+        from nbkit.language.repetition import repeat
+
         return repeat(self, n)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -347,42 +360,9 @@ class Named(Fn):
         return f"block({self.name!r}, {self.inner!r})"
 
 
-@dataclass(frozen=True, repr=False)
-class Copies(Fn):
-    """n copies in a row."""
-
-    inner: Fn
-    n: int
-    tied: bool = False
-
-    def apply(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
-        body = self.inner.body(builder, wires)
-        name = self.inner.name or "repeat"
-        return builder.apply(Repeat(body, self.n, self.tied), name, wires, called=f"{name}(×{self.n})")
-
-    def domain(self) -> tuple[Array, ...]:
-        return self.inner.domain()
-
-    def takes(self) -> int | None:
-        return self.inner.takes()
-
-    def __repr__(self) -> str:
-        if self.tied or isinstance(self.inner, Fan):
-            return f"repeat({self.inner!r}, {self.n}{', tied=True' if self.tied else ''})"
-        chain = isinstance(self.inner, Then | Beside | Copies)
-        return f"({self.inner!r}) ** {self.n}" if chain else f"{self.inner!r} ** {self.n}"
-
-
 def block(name: str, fn: Fn | tuple[Any, ...]) -> Fn:
     """`fn` as a block called `name`: drawn on a plate of its own, and a submodule of that name."""
     return as_fn(fn).named(name)
-
-
-def repeat(fn: Fn | tuple[Any, ...], n: int, tied: bool = False) -> Fn:
-    """N copies of `fn` in a row; with `tied` they share their weights, otherwise the same as `fn ** n`."""
-    if not is_count(n) or not 1 <= n <= MOST_COPIES:
-        raise DiagramError(f"a part is repeated between 1 and {MOST_COPIES} times, not {n!r}")
-    return Copies(as_fn(fn), n, tied)
 
 
 skip: Fn = Skip()

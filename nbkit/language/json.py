@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from nbkit.language.axes import parse_array
-from nbkit.language.diagram import DEEPEST, MOST_COPIES, MOST_OPERATIONS, Block, Diagram, Node, Repeat, Wire
+from nbkit.language.diagram import DEEPEST, MOST_COPIES, MOST_OPERATIONS, Diagram, Node, Wire
 from nbkit.language.errors import DiagramError, Mismatch, ParseError
 from nbkit.language.ops import Op, make_op
+from nbkit.language.parts import Block, Repeat, Scan, Stages
 from nbkit.language.sizes import check_name, is_count
 
 VERSION = 1
@@ -50,6 +51,12 @@ def _settings(op: Op) -> dict[str, Any]:
         return {"body": _body(op.body)}
     if isinstance(op, Repeat):
         return {"body": _body(op.body), "n": op.n} | ({"tied": True} if op.tied else {})
+    if isinstance(op, Scan):
+        settings = {"body": _body(op.body), "over": op.over, "states": op.states}
+        return settings | ({"reverse": True} if op.reverse else {})
+    if isinstance(op, Stages):
+        settings = {"bodies": [_body(body) for body in op.bodies], "carry": op.carry, "first": op.first}
+        return settings | ({"down": True} if op.down else {})
     return op.arguments()
 
 
@@ -186,22 +193,58 @@ def _node(entry: list[Any], wires: tuple[Wire, ...], place: str, depth: int) -> 
     where = f"{place}.{_located(_check_id, identity, place)}"
     if not isinstance(kind, str) or not isinstance(settings, dict):
         raise ParseError(f"{where}: expected a kind and an object of settings")
-    if kind == "block":
-        _check_keys(settings, ("body",), (), where)
-        op: Op = Block(_read(settings["body"], where, depth + 1))
-    elif kind == "repeat":
-        _check_keys(settings, ("body", "n"), ("tied",), where)
-        n, tied = settings["n"], settings.get("tied", False)
-        if not is_count(n) or not 1 <= n <= MOST_COPIES or not isinstance(tied, bool):
-            raise ParseError(
-                f"{where}: repeat needs a number n between 1 and {MOST_COPIES}, found {str(n)[:20]!r}, "
-                f"and tied true or false, found {str(tied)[:20]!r}"
-            )
-        op = Repeat(_read(settings["body"], where, depth + 1), n, tied)
+    op: Op
+    if kind in _COMPOSITES:
+        op = _COMPOSITES[kind](settings, where, depth + 1)
     else:
         op = _located(lambda k: make_op(k, settings), kind, where)
     count = len(wires)
     return Node(identity, op, _numbers(ins, count, f"{where}: ins"), _numbers(outs, count, f"{where}: outs"))
+
+
+def _block(settings: dict[str, Any], where: str, depth: int) -> Op:
+    _check_keys(settings, ("body",), (), where)
+    return Block(_read(settings["body"], where, depth))
+
+
+def _repeat(settings: dict[str, Any], where: str, depth: int) -> Op:
+    _check_keys(settings, ("body", "n"), ("tied",), where)
+    n, tied = settings["n"], settings.get("tied", False)
+    if not is_count(n) or not 1 <= n <= MOST_COPIES or not isinstance(tied, bool):
+        raise ParseError(
+            f"{where}: repeat needs a number n between 1 and {MOST_COPIES}, found {str(n)[:20]!r}, "
+            f"and tied true or false, found {str(tied)[:20]!r}"
+        )
+    return Repeat(_read(settings["body"], where, depth), n, tied)
+
+
+def _scan(settings: dict[str, Any], where: str, depth: int) -> Op:
+    _check_keys(settings, ("body", "over", "states"), ("reverse",), where)
+    over, states, reverse = settings["over"], settings["states"], settings.get("reverse", False)
+    _located(check_name, over, where)
+    if not is_count(states) or states < 1 or not isinstance(reverse, bool):
+        raise ParseError(
+            f"{where}: scan needs a number of states ≥ 1, found {str(states)[:20]!r}, "
+            f"and reverse true or false, found {str(reverse)[:20]!r}"
+        )
+    return Scan(_read(settings["body"], where, depth), over, states, reverse)
+
+
+def _stages(settings: dict[str, Any], where: str, depth: int) -> Op:
+    _check_keys(settings, ("bodies", "carry", "first"), ("down",), where)
+    bodies = _list(settings["bodies"], dict, f"{where}: bodies")
+    carry, first, down = settings["carry"], settings["first"], settings.get("down", False)
+    fits = is_count(carry) and carry >= 1 and is_count(first) and abs(first) <= MOST_COPIES
+    if not bodies or not fits or not isinstance(down, bool):
+        raise ParseError(
+            f"{where}: stages need at least one body, a number of carried arrays ≥ 1, found "
+            f"{str(carry)[:20]!r}, a first index, found {str(first)[:20]!r}, and down true or false, "
+            f"found {str(down)[:20]!r}"
+        )
+    return Stages(tuple(_read(body, where, depth) for body in bodies), carry, first, down)
+
+
+_COMPOSITES = {"block": _block, "repeat": _repeat, "scan": _scan, "stages": _stages}
 
 
 def _check_id(identity: Any) -> str:
@@ -267,7 +310,7 @@ def _located(parse: Callable[[Any], _T], value: Any, where: str) -> _T:
 
 def _list(value: Any, kind: type, where: str) -> list[Any]:
     if not isinstance(value, list) or not all(isinstance(v, kind) for v in value):
-        what = {list: "lists", str: "texts", int: "wire numbers"}[kind]
+        what = {list: "lists", str: "texts", int: "wire numbers", dict: "objects"}[kind]
         raise ParseError(f"{where} must be a list of {what}")
     return value
 

@@ -5,8 +5,10 @@
         …
         return w6
 
-Each line is `wires: types = id(op(settings), wires)`; a block's op is the name of a `def` just above it, and
-`repeat(name, n=12)` repeats one. `parse(d.listing()) == d`. The text goes through the same checks as JSON.
+Each line is `wires: types = id(op(settings), wires)`; a block's op is the name of a `def` just above it,
+`repeat(name, n=12)` repeats one, `scan(name, over="t", states=1)` runs it along an axis, and `stages(name,
+name, carry=1, first=1)` are the `def`s of that name just above it, one a copy. `parse(d.listing()) == d`. The
+text goes through the same checks as JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import json
 import re
 from typing import Any
 
-from nbkit.language.diagram import DEEPEST, Block, Diagram, Repeat
+from nbkit.language.diagram import DEEPEST, Diagram
 from nbkit.language.errors import ParseError
 from nbkit.language.json import LARGEST_TEXT, read
+from nbkit.language.ops.base import Composite
+from nbkit.language.parts import Block, Repeat, Scan, Stages
 
 _WIRE = re.compile(r"w(\d{1,7})(?:_(\w+))?\Z")
 
@@ -37,11 +41,10 @@ def _lines(diagram: Diagram, indent: str) -> list[str]:
     lines = [f"{indent}def {diagram.name}({inputs}):"]
     inner = indent + "    "
     for node in diagram.nodes:
-        if isinstance(node.op, Block | Repeat):
-            lines += _lines(node.op.body, inner)
-            what = node.op.body.name
-            if isinstance(node.op, Repeat):
-                what = f"repeat({what}, n={node.op.n}{', tied=True' if node.op.tied else ''})"
+        if isinstance(node.op, Composite):
+            for _, body in node.op.insides():
+                lines += _lines(body, inner)
+            what = _composite(node.op)
         else:
             what = f"{node.op.kind}({', '.join(f'{k}={_quote(v)}' for k, v in node.op.arguments().items())})"
         types = ", ".join(str(diagram.wires[w].type) for w in node.outs)
@@ -55,6 +58,24 @@ def _lines(diagram: Diagram, indent: str) -> list[str]:
         )
     lines.append(f"{inner}return {', '.join(name(w) for w in diagram.outs)}")
     return lines
+
+
+def _composite(op: Composite) -> str:
+    """How a composite op speaks of the `def`s above it."""
+    names: list[str] = [body.name for _, body in op.insides()]
+    settings: dict[str, Any]
+    match op:
+        case Block():
+            return names[0]
+        case Repeat():
+            settings = {"n": op.n} | ({"tied": True} if op.tied else {})
+        case Scan():
+            settings = {"over": op.over, "states": op.states} | ({"reverse": True} if op.reverse else {})
+        case Stages():
+            settings = {"carry": op.carry, "first": op.first} | ({"down": True} if op.down else {})
+        case _:
+            raise TypeError(f"the listing does not know {op.kind}")
+    return f"{op.kind}({', '.join([*names, *(f'{k}={_quote(v)}' for k, v in settings.items())])})"
 
 
 def _quote(value: Any) -> str:
@@ -102,20 +123,22 @@ def _read(function: ast.FunctionDef, depth: int) -> dict[str, Any]:
 
     ins = [typed([wire(a)], a.annotation, a)[0] for a in function.args.args]
     nodes: list[list[Any]] = []
-    blocks: dict[str, dict[str, Any]] = {}
+    blocks: list[dict[str, Any]] = []
     outs: list[int] | None = None
     for line in function.body:
         match line:
             case ast.FunctionDef():
-                blocks[line.name] = _read(line, depth + 1)
+                blocks.append(_read(line, depth + 1))
             case ast.AnnAssign(target=target, annotation=annotation, value=ast.Call() as call):
                 made = typed([wire(target)], annotation, line)
                 nodes.append(_node(call, made, blocks, wire))
+                blocks.clear()
             case ast.Assign(
                 targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=[ast.Call() as call, annotation])
             ):
                 made = typed([wire(t) for t in targets], annotation, line)
                 nodes.append(_node(call, made, blocks, wire))
+                blocks.clear()
             case ast.Return(value=ast.Tuple(elts=values)):
                 outs = [wire(v) for v in values]
             case ast.Return(value=ast.expr() as value):
@@ -136,20 +159,25 @@ def _read(function: ast.FunctionDef, depth: int) -> dict[str, Any]:
     return data | ({"names": names} if names else {})
 
 
-def _node(call: ast.Call, outs: list[int], blocks: dict[str, dict[str, Any]], wire: Any) -> list[Any]:
+def _node(call: ast.Call, outs: list[int], blocks: list[dict[str, Any]], wire: Any) -> list[Any]:
     match call.func:
         case ast.Name(id=identity) | ast.Constant(value=str(identity)) if call.args and not call.keywords:
             what, *ins = call.args
         case _:
             raise _bad(call, "expected id(op(…), wires)")
+    arguments: dict[str, Any]
     match what:
-        case ast.Name(id=name) if name in blocks:
-            kind, arguments = "block", {"body": blocks[name]}
-        case ast.Call(func=ast.Name(id="repeat"), args=[ast.Name(id=name)], keywords=keywords) if (
-            name in blocks
-        ):
-            kind, arguments = "repeat", {"body": blocks[name], **_settings(keywords)}
-        case ast.Call(func=ast.Name(id=kind), args=[], keywords=keywords):
+        case ast.Name(id=name) if [b["name"] for b in blocks] == [name]:
+            kind, arguments = "block", {"body": blocks[0]}
+        case ast.Call(
+            func=ast.Name(id="repeat" | "scan" as kind), args=[ast.Name(id=name)], keywords=keywords
+        ) if [b["name"] for b in blocks] == [name]:
+            arguments = {"body": blocks[0], **_settings(keywords)}
+        case ast.Call(func=ast.Name(id="stages" as kind), args=names, keywords=keywords) if [
+            b["name"] for b in blocks
+        ] == [n.id if isinstance(n, ast.Name) else "" for n in names]:
+            arguments = {"bodies": list(blocks), **_settings(keywords)}
+        case ast.Call(func=ast.Name(id=kind), args=[], keywords=keywords) if not blocks:
             arguments = _settings(keywords)
         case _:
             raise _bad(what, 'expected an operation such as softmax(axes="x"), or a block defined above')

@@ -36,10 +36,11 @@ relu, gelu, tanh, sigmoid, silu, square, exp = (
 )
 add: Fn = Apply(make_op("add", {}))
 multiply: Fn = Apply(make_op("multiply", {}))
+stop_gradient: Fn = Apply(make_op("stop_gradient", {}))
 
 
 def elementwise(function: str, name: str = "") -> Apply:
-    """A named scalar function of every element: relu, gelu, tanh, sigmoid, silu, square, exp, abs, neg."""
+    """A scalar function of every element, by name: relu, gelu, tanh, sigmoid, silu, exp, sin, log, sqrt …"""
     return _make("elementwise", name, function=function)
 
 
@@ -48,17 +49,20 @@ def einsum(spec: str, name: str = "") -> Apply:
     return _make("einsum", name, spec=spec)
 
 
-def linear(spec: str, name: str = "", *, bias: bool = True, per: str = "", key: str = "") -> Apply:
+def linear(
+    spec: str, name: str = "", *, bias: bool = True, per: str = "", key: str = "", frozen: bool = False
+) -> Apply:
     """Learned affine map of the named axes: `linear("m -> h k", "Q", bias=False)`.
 
-    `per` names axes with weights of their own (groups, heads); equal `key`s share one weight.
+    `per` names axes with weights of their own (groups, heads); equal `key`s share one weight; a `frozen` map
+    is not trained.
     """
-    return _make("linear", name, spec=spec, bias=bias, per=per, key=key)
+    return _make("linear", name, spec=spec, bias=bias, per=per, key=key, frozen=frozen)
 
 
-def embed(spec: str, name: str = "", *, key: str = "") -> Apply:
+def embed(spec: str, name: str = "", *, key: str = "", frozen: bool = False) -> Apply:
     """Learned table look-up: `embed("v -> m")` on indices below v."""
-    return _make("embed", name, spec=spec, key=key)
+    return _make("embed", name, spec=spec, key=key, frozen=frozen)
 
 
 def positions(spec: str, name: str = "", *, key: str = "") -> Apply:
@@ -72,7 +76,7 @@ def scale(factor: str | int, name: str = "") -> Apply:
 
 
 def reduce(how: str, axes: str, name: str = "") -> Apply:
-    """`reduce("mean", "x")`: sum, mean or max over axes."""
+    """`reduce("mean", "x")`: sum, mean, max, min, prod or logsumexp over axes."""
     return _make("reduce", name, how=how, axes=axes)
 
 
@@ -96,9 +100,13 @@ def softmax(axes: str, name: str = "") -> Apply:
     return _make("softmax", name, axes=axes)
 
 
-def norm(axes: str, name: str = "", *, eps: float = 1e-5, affine: bool = True) -> Apply:
-    """Layer normalisation over axes (Ba et al. 2016, arXiv 1607.06450), with learned weight and bias."""
-    return _make("norm", name, axes=axes, how="layer", eps=eps, affine=affine)
+def norm(axes: str, name: str = "", *, per: str = "", eps: float = 1e-5, affine: bool = True) -> Apply:
+    """Layer normalisation over axes (Ba et al. 2016, arXiv 1607.06450), with learned weight and bias.
+
+    Weights are over the same axes, or over `per`: `norm("c x", per="g c")` within groups g is group norm (Wu
+    & He 2018, arXiv 1803.08494).
+    """
+    return _make("norm", name, axes=axes, how="layer", per=per, eps=eps, affine=affine)
 
 
 def rms_norm(axes: str, name: str = "", *, eps: float = 1e-5, affine: bool = True) -> Apply:
@@ -184,3 +192,71 @@ def window(
         name=name,
         fill=fill,
     )
+
+
+def fold(
+    axis: str = "x",
+    name: str = "w",
+    stride: int = 1,
+    *,
+    dilation: int = 1,
+    padding: int | str = "same",
+    extra: int = 0,
+) -> Apply:
+    """Overlapping windows added up, the adjoint of `window`: axes x and w become x.
+
+    A transposed convolution is `linear("c -> w=2 c=n") >> fold("x", "w", 2)`.
+    """
+    return _make(
+        "fold", axis=axis, name=name, stride=stride, dilation=dilation, padding=str(padding), extra=extra
+    )
+
+
+def expand(axes: str, name: str = "") -> Apply:
+    """New axes along which the array is the same everywhere: `expand("w=2")`."""
+    return _make("expand", name, axes=axes)
+
+
+def gather(axis: str = "n", name: str = "") -> Apply:
+    """Elements of an axis by index: `gather("n")` takes R[n m] and N(n)[e] and gives R[e m]."""
+    return _make("gather", name, axis=axis)
+
+
+def scatter(axis: str = "n", over: str = "e", how: str = "sum", name: str = "") -> Apply:
+    """Elements collected by index: `scatter("n", "e")` takes R[e m] and N(n)[e] and gives R[n m].
+
+    `how`: "sum", "mean" or "max" of those that point to one place.
+    """
+    return _make("scatter", name, axis=axis, over=over, how=how)
+
+
+def topk(axis: str = "e", k: int = 1, places: str = "j", name: str = "") -> Apply:
+    """The k largest along an axis, and their indices: `topk("e", 2)` gives R[j=2] and N(e)[j=2]."""
+    return _make("topk", name, axis=axis, k=k, name=places)
+
+
+def one_hot(axis: str = "v", name: str = "") -> Apply:
+    """Indices as unit vectors: N(v)[x] becomes R[x v]."""
+    return _make("one_hot", name, axis=axis)
+
+
+def indices(axis: str = "x", name: str = "") -> Apply:
+    """The positions of an axis, 0 … x-1, as indices N(x)[x]; the values of its input are not read."""
+    return _make("indices", name, axis=axis)
+
+
+def parameter(
+    axes: str, name: str = "", *, init: str = "normal", trainable: bool = True, key: str = ""
+) -> Apply:
+    """A learned array, or a fixed one when not `trainable`; the values of its input are not read."""
+    return _make("parameter", name, axes=axes, init=init, trainable=trainable, key=key)
+
+
+def constant(value: float, axes: str = "", name: str = "") -> Apply:
+    """An array that is one number everywhere; the values of its input are not read."""
+    return _make("constant", name, value=value, axes=axes)
+
+
+def cast(to: str, name: str = "") -> Apply:
+    """Indices as real numbers, `cast("R")`, or real numbers as indices below a bound, `cast("N(v)")`."""
+    return _make("cast", name, to=to)

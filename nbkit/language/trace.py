@@ -209,13 +209,19 @@ class Builder:
         )
 
 
-def trace(name: str, apply: Application, parent: Builder, wires: tuple[Traced, ...]) -> Diagram:
-    """The body of a block: what `apply` does to fresh inputs of the wires' types."""
+def trace(
+    name: str,
+    apply: Application,
+    parent: Builder,
+    wires: tuple[Traced, ...],
+    arrays: tuple[Array, ...] | None = None,
+) -> Diagram:
+    """The body of a block: what `apply` does to fresh inputs of the wires' types (or of types `arrays`)."""
     if len(parent.path()) > DEEPEST:
         raise DiagramError(
             f"{name} stands in {DEEPEST} blocks that are nested in each other; no more are allowed"
         )
-    inputs = tuple(Wire(wire.type) for wire in wires)
+    inputs = tuple(Wire(a) for a in (arrays if arrays is not None else (wire.type for wire in wires)))
     inner = Builder(name, inputs, parent, tuple(parent.roots[wire.number] for wire in wires))
     return inner.finish(apply(inner, inner.inputs()))
 

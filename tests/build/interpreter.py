@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nbkit.language import Diagram, Node, ops, relations
 from nbkit.language.axes import Array, parse_spec
-from nbkit.language.diagram import Block, Repeat
+from nbkit.language.parts import Block, Repeat
 from nbkit.language.sizes import parse_size
 
 BATCH = ("B", 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import nbkit as nk
 from nbkit import BindingError, Diagram, Fn, ParseError, parse
 from nbkit.language.axes import parse_array
-from nbkit.language.diagram import Block, Repeat
+from nbkit.language.parts import Block, Repeat
 from tests.strategies import STARTS, Maker, diagrams
 
 many = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nbkit.build.emit.base import emit
 from nbkit.build.forward import Forward, Value, dims, shape
 from nbkit.build.plan import Step
-from nbkit.language.diagram import Block, Repeat
+from nbkit.language.parts import Block, Repeat
 
 
 @emit.register

@@ -90,7 +90,8 @@ class Linear(Op):
     """Learned affine map of the named axes: `"m -> h k"`, bias over the produced axes.
 
     out[…, outs] = Σ_ins W[outs, ins] · in[…, ins] + b[outs]. `per` names axes with weights of their own
-    (grouped and depthwise maps: the axis is diagonalised, not consumed). Equal `key`s share one weight.
+    (grouped and depthwise maps: the axis is diagonalised, not consumed). Equal `key`s share one weight. A
+    `frozen` map is not trained.
     """
 
     kind: ClassVar[str] = "linear"
@@ -99,6 +100,7 @@ class Linear(Op):
     bias: bool = True
     per: str = ""
     key: str = ""
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         spec = check_spec(self, self.spec, 'linear("m -> h k")', None, None)
@@ -138,12 +140,17 @@ def _with_rank(token: Token, array: Array) -> Token:
 
 @dataclass(frozen=True)
 class Embed(Op):
-    """Learned table look-up: `"v -> m"` turns indices below v into vectors: out[…, m] = E[in[…], m]."""
+    """Learned table look-up: `"v -> m"` turns indices below v into vectors: out[…, m] = E[in[…], m].
+
+    A number of rows that is stated (`"v=1024 -> m"`) may exceed the indices' bound; where one of the two is
+    open, that is checked when sizes are bound. A `frozen` table is not trained.
+    """
 
     kind: ClassVar[str] = "embed"
     learned: ClassVar[bool] = True
     spec: str = ""
     key: str = ""
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         check_spec(self, self.spec, 'embed("v -> m")', 1, None)
@@ -172,11 +179,11 @@ class Embed(Op):
                 f"looks up indices below {rows}, but the wire holds real numbers  {array}",
                 f'start from indices: .on("N({rows})[{" ".join(map(str, array.axes))}]")',
             )
-        if token.size is not None and token.size != array.bound:
+        if token.size is not None and (token.size - array.bound).is_negative:
             raise Mismatch(
                 f"has {format_size(token.size)} rows, "
                 f"but the indices are below {format_size(array.bound)}:  {array}",
-                f"give it one row for each index, or leave their number open: '{token.name}'",
+                f"give it at least one row for each index, or leave their number open: '{token.name}'",
             )
         produced = tuple(t.axis() for t in spec.outs[0])
         need_possible(produced)
@@ -190,6 +197,7 @@ class Positions(Op):
     """
 
     kind: ClassVar[str] = "positions"
+    reads: ClassVar[bool] = False
     learned: ClassVar[bool] = True
     spec: str = ""
     key: str = ""

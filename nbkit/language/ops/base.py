@@ -31,6 +31,7 @@ class Op(ABC):
     kind: ClassVar[str] = ""
     learned: ClassVar[bool] = False
     arity: ClassVar[int | None] = 1  # None: as many as it is given
+    reads: ClassVar[bool] = True  # False: only the axes of its input count, the values are not read
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -53,6 +54,15 @@ class Op(ABC):
         """How many arrays go in; None for any number."""
         return self.arity
 
+    @property
+    def copies(self) -> int:
+        """How often each of its insides is applied in a row."""
+        return 1
+
+    def insides(self) -> tuple[tuple[str, Any], ...]:
+        """The diagrams that it is made of, each with what stands between its path and theirs (`.`, `.*.`)."""
+        return ()
+
     def free(self) -> set[str]:
         """Names of the sizes in its settings that no wire need have."""
         return set()
@@ -70,6 +80,27 @@ class Op(ABC):
     def __str__(self) -> str:
         first = fields(self)[0].name if fields(self) else None
         return f"{self.kind}[{getattr(self, first)}]" if first and getattr(self, first) != "" else self.kind
+
+
+class Composite(Op):
+    """An op that is made of diagrams; see `nbkit.language.parts`."""
+
+    arity: ClassVar[int | None] = None
+
+    @abstractmethod
+    def insides(self) -> tuple[tuple[str, Any], ...]:
+        """The diagrams inside (see `Op.insides`)."""
+
+    @abstractmethod
+    def mapped(self, change: Callable[[str, Any], Any]) -> Self:
+        """The same op with every inside changed; `change` is given what `insides` gives."""
+
+    def inside(self, index: str) -> Any:
+        """The inside of the copy called `index` (a number, or * for any); None if there is no such copy."""
+        known = index == "*" or (
+            self.kind != "scan" and index.isdecimal() and len(index) < 6 and int(index) < self.copies
+        )
+        return self.insides()[0][1] if known else None
 
 
 def named(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Operations that only move elements: merge, split, concat, slice, rename, transpose, window."""
+"""Operations that only move elements: merge, split, concat, slice, rename, transpose, expand."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from sympy import Expr, Integer, floor
+from sympy import Expr, Integer
 
-from nbkit.language.axes import Array, Axis, Spec, Token, parse_names, parse_spec
+from nbkit.language.axes import Array, Axis, Spec, Token, parse_bundle, parse_names, parse_spec
 from nbkit.language.errors import Mismatch
 from nbkit.language.ops.base import (
     Lookup,
@@ -18,15 +18,16 @@ from nbkit.language.ops.base import (
     check_tokens,
     named,
     need,
+    need_possible,
     need_real,
     refused,
     replace_axes,
+    resolve_spec,
     tokens_domain,
     union,
 )
+from nbkit.language.ops.windows import LARGEST_INTEGER
 from nbkit.language.sizes import canonical, check_name, format_size, is_possible
-
-LARGEST_INTEGER = 10**9
 
 
 def _product(sizes: Iterable[Expr]) -> Expr:
@@ -286,78 +287,26 @@ class Transpose(Op):
 
 
 @dataclass(frozen=True)
-class Window(Op):
-    """Sliding windows over an axis: out[…, i, j] = in[…, stride·i + dilation·j - pad] (Abbott 2024, section
-    3.3).
+class Expand(Op):
+    """New axes along which the array is the same everywhere: `"w=2"` gives out[…, w] = in[…] (einops'
+    repeat).
 
-    `x` becomes the axis of window positions (same name, new size) and a new axis `name` of size `size` runs
-    inside the window. `padding` "same" gives x/stride positions and needs divisibility; a number pads both
-    ends by it, and the size is floor((x + 2·padding - dilation·(size - 1) - 1) / stride) + 1. Outside the
-    array the value is `fill`.
+    The new axes come last. With a merge it is nearest-neighbour up-sampling: `expand("w=2") >> merge("x w ->
+    x")`. Drawing: a wire that begins at a dot (Abbott 2024, section 2.2).
     """
 
-    kind: ClassVar[str] = "window"
-    axis: str = "x"
-    size: int = 3
-    stride: int = 1
-    dilation: int = 1
-    padding: str = "same"
-    name: str = "w"
-    fill: str = "0"
+    kind: ClassVar[str] = "expand"
+    axes: str = ""
 
     def __post_init__(self) -> None:
-        check_name(self.axis)
-        check_name(self.name)
-        if self.name == self.axis:
-            raise refused(
-                self, f"would name two axes '{self.axis}'", 'give the window another name: name="w"'
-            )
-        for what in ("size", "stride", "dilation"):
-            if not 1 <= getattr(self, what) <= LARGEST_INTEGER:
-                raise refused(self, f"has {what} {getattr(self, what)}", f"{what} is a positive integer")
-        if self.padding != "same" and not (
-            self.padding.isascii() and self.padding.isdecimal() and len(self.padding) < 10
-        ):
-            raise refused(
-                self, f"has padding {self.padding[:40]!r}", "padding is 'same' or a number of elements"
-            )
-        if self.fill not in ("0", "-inf"):
-            raise refused(self, f"fills with {self.fill[:40]!r}", "fill is '0', or '-inf' before a maximum")
+        if not parse_bundle(self.axes):
+            raise refused(self, "names no axis", 'as in expand("w=2")')
 
-    def domain(self) -> tuple[Array, ...]:
-        return (tokens_domain((Token(self.axis),)),)
-
-    def pads(self) -> tuple[int, int]:
-        """Elements added before and after. "same" is symmetric for odd extents, else one more goes to the
-        end.
-        """
-        if self.padding != "same":
-            return int(self.padding), int(self.padding)
-        reach = self.dilation * (self.size - 1)
-        total = reach if reach % 2 == 0 else max(reach + 1 - self.stride, 0)
-        return total // 2, total - total // 2
+    def resolve(self, lookup: Lookup) -> Expand:
+        filled = resolve_spec(f"-> {self.axes}", lookup)
+        return replace(self, axes=filled.partition("->")[2].strip())
 
     def infer(self, ins: tuple[Array, ...]) -> tuple[Array, ...]:
-        need_real(ins)
-        (array,) = ins
-        need(array, (self.axis,))
-        axis = array[self.axis]
-        if self.padding == "same":
-            size = axis.size / self.stride
-            if not is_possible(size):
-                raise Mismatch(
-                    f"axis '{axis.name}' of size {format_size(axis.size)} "
-                    f"does not divide into strides of {self.stride}",
-                    f"choose a size divisible by {self.stride}, or padding=0 to drop the remainder",
-                )
-        else:
-            room = axis.size + 2 * int(self.padding) - self.dilation * (self.size - 1) - 1
-            size = floor(room / Integer(self.stride)) + 1
-            if not is_possible(size):
-                raise Mismatch(
-                    f"the window of {self.size} does not fit "
-                    f"into axis '{axis.name}' of size {format_size(axis.size)}",
-                    "make the window smaller, or pad more",
-                )
-        places = (Axis(axis.name, size, axis.rank), Axis(self.name, Integer(self.size), axis.rank))
-        return (replace_axes(array, (axis.name,), places),)
+        produced = tuple(token.axis() for token in parse_bundle(self.axes))
+        need_possible(produced)
+        return (replace_axes(ins[0], (), produced),)

@@ -22,6 +22,22 @@ FUNCTIONS = {
     "exp": "exp",
     "abs": "|□|",
     "neg": "−",
+    "gelu_tanh": "G",
+    "sin": "sin",
+    "cos": "cos",
+    "log": "log",
+    "log1p": "log1p",
+    "sqrt": "√",
+    "rsqrt": "1/√",
+    "reciprocal": "1/□",
+    "softplus": "softplus",
+    "elu": "elu",
+    "leaky_relu": "leaky R",
+    "relu6": "R6",
+    "hardswish": "hardswish",
+    "mish": "mish",
+    "erf": "erf",
+    "sign": "sign",
 }
 """The scalar functions, and the symbols that they are drawn with."""
 
@@ -30,7 +46,9 @@ _SHORT = ("relu", "gelu", "tanh", "sigmoid", "silu", "square", "exp")
 
 @dataclass(frozen=True)
 class Elementwise(Op):
-    """A named scalar function of every element (relu, gelu, tanh, sigmoid, silu, square, exp, abs, neg)."""
+    """A named scalar function of every element: those of `FUNCTIONS`, as torch computes them (elu with α = 1,
+    leaky_relu with slope 0.01, gelu exact and gelu_tanh its approximation).
+    """
 
     kind: ClassVar[str] = "elementwise"
     function: str = "relu"

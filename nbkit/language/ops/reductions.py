@@ -10,7 +10,7 @@ from nbkit.language.axes import Array, Token, parse_names
 from nbkit.language.errors import nearest
 from nbkit.language.ops.base import Op, named, need, need_real, refused, tokens_domain
 
-REDUCTIONS = ("sum", "mean", "max")
+REDUCTIONS = ("sum", "mean", "max", "min", "prod", "logsumexp")
 NORMS = ("layer", "rms", "batch")
 _SHORT = {"sum": "total", "mean": "mean", "max": "maximum"}
 
@@ -21,7 +21,7 @@ def _domain(*texts: str) -> tuple[Array, ...]:
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """Sum, mean or max over axes, which end: `reduce("mean", "x")`."""
+    """Sum, mean, max, min, product or log Σ exp over axes, which end: `reduce("mean", "x")`."""
 
     kind: ClassVar[str] = "reduce"
     how: str = "sum"
@@ -32,7 +32,7 @@ class Reduce(Op):
             raise refused(
                 self,
                 f"knows no reduction {self.how[:40]!r}",
-                nearest(self.how, REDUCTIONS) or "known: sum, mean, max",
+                nearest(self.how, REDUCTIONS) or f"known: {', '.join(REDUCTIONS)}",
             )
         if not parse_names(self.axes):
             raise refused(self, "names no axis", 'as in mean("x")')
@@ -46,7 +46,8 @@ class Reduce(Op):
         return (Array(ins[0].without(self.axes.split())),)
 
     def source(self, name: str = "") -> str:
-        return f"{_SHORT[self.how]}({', '.join([repr(self.axes), *named(name)])})"
+        call = f"{_SHORT[self.how]}(" if self.how in _SHORT else f"reduce({self.how!r}, "
+        return f"{call}{', '.join([repr(self.axes), *named(name)])})"
 
     def __str__(self) -> str:
         return f"{self.how}[{self.axes}]"
@@ -77,7 +78,9 @@ class Norm(Op):
     """Normalisation over axes, then a learned affine map.
 
     how "layer" (Ba et al. 2016, arXiv 1607.06450): (in - E) / sqrt(Var + eps) · w + b over `axes`, weights
-    over `axes`. how "rms" (Zhang & Sennrich 2019, arXiv 1910.07467): in / sqrt(E in² + eps) · w over `axes`.
+    over `axes`, or over `per` if it is given (group norm, Wu & He 2018, arXiv 1803.08494: the channels split
+    in groups, `axes="c x"`, `per="g c"`). how "rms" (Zhang & Sennrich 2019, arXiv 1910.07467): in / sqrt(E
+    in² + eps) · w over `axes`.
     how "batch" (Ioffe & Szegedy 2015, arXiv 1502.03167): statistics over everything but `per` (and over
     unnamed batch dimensions), running averages in evaluation, weights over `per`; `axes` names the batch axis
     if it is drawn.
@@ -113,8 +116,8 @@ class Norm(Op):
                 )
         elif not over:
             raise refused(self, "names no axis", 'as in norm("m")')
-        elif per:
-            raise refused(self, f"per '{self.per[:40]}' is batch norm", 'as in batch_norm("c")')
+        elif per and self.how == "rms":
+            raise refused(self, f"has weights over its axes, not per '{self.per[:40]}'", "leave per out")
         if not (math.isfinite(self.eps) and self.eps >= 0):
             raise refused(self, f"has eps = {self.eps}", "eps is a small number ≥ 0 such as 1e-5")
 
@@ -127,7 +130,8 @@ class Norm(Op):
         return ins
 
     def source(self, name: str = "") -> str:
-        shown = {k: v for k, v in self.arguments().items() if k in ("eps", "affine")}
+        kept = ("eps", "affine") if self.how == "batch" else ("per", "eps", "affine")
+        shown = {k: v for k, v in self.arguments().items() if k in kept}
         others = [*(f"{k}={v!r}" for k, v in shown.items()), *named(name)]
         if self.how == "batch":
             over = [f"over={self.axes!r}"] if self.axes else []
