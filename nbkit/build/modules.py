@@ -88,7 +88,8 @@ def build_torch(
         given = f"; given {', '.join(f'{name}={value}' for name, value in sizes.items())}" if sizes else ""
         raise BindingError(
             f"{missing} {'is' if len(needed) == 1 else 'are'} unbound; "
-            f"the diagram has free sizes {', '.join(bound.free())}{given}."
+            f"the diagram has free sizes {', '.join(bound.free())}{given}.",
+            partial=(bound, tuple(i for i, w in enumerate(bound.wires) if w.type.free() & needed)),
         )
     whole = program(bound, peepholes=peepholes)
     with _seeded(seed):

@@ -67,7 +67,9 @@ class Traceable(Fn):
         if len(wires) != self.takes():
             left = self.signature.partition("->")[0].strip()
             raise ArityError(
-                f"{self.name} takes {count(self.takes())} ({left}), got {len(wires)}", path=builder.path()
+                f"{self.name} takes {count(self.takes())} ({left}), got {len(wires)}",
+                path=builder.path(),
+                partial=builder.partial(wires),
             )
         given = tuple(wire.type for wire in wires) if arrays is None else arrays
         for number, (array, bundle) in enumerate(zip(given, parse_spec(self.signature).ins, strict=True)):

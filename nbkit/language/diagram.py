@@ -187,7 +187,11 @@ class Diagram:
 
         def bind(numbers: tuple[int, ...], place: str) -> None:
             for w in numbers:
-                wires[w] = replace(wires[w], type=_bound(wires[w].type, values, place))
+                try:
+                    wires[w] = replace(wires[w], type=_bound(wires[w].type, values, place))
+                except BindingError as error:
+                    error.partial = (self, (w,))
+                    raise
 
         bind(self.ins, f"input of {self.name}")
         nodes = []
@@ -200,8 +204,10 @@ class Diagram:
                 op = op.resolve(lambda name: values.get(name, symbol(name)))
                 op.infer(tuple(wires[w].type for w in node.ins))
             except (Mismatch, ParseError) as error:
+                at = node.ins[error.wire if isinstance(error, Mismatch) else 0]
                 names = node.op.free().union(*(self.wires[w].type.free() for w in node.ins))
-                raise BindingError(f"{error}, for {_given(values, names)} ({op.kind} at {path})") from None
+                text = f"{error}, for {_given(values, names)} ({op.kind} at {path})"
+                raise BindingError(text, partial=(self, (at,))) from None
             nodes.append(replace(node, op=op))
         return replace(self, wires=tuple(wires), nodes=tuple(nodes))
 

@@ -16,20 +16,16 @@ from nbkit.language.rooms import room
 
 
 class DiagramError(ValueError):
-    """Base class of everything that nbkit refuses about a diagram."""
+    """Base class of everything that nbkit refuses about a diagram.
 
+    `partial` is the diagram up to the mistake and the numbers of the wires that are wrong, where there is
+    one.
+    """
 
-class DiagramTypeError(DiagramError):
-    """Two parts of a diagram do not fit. `path` is the place; `partial` the diagram drawn up to there."""
-
-    def __init__(self, message: str, *, path: tuple[str, ...] = (), partial: Any = None) -> None:
-        super().__init__(message)
-        self.path = path
-        self.partial = partial
-        self.missing: tuple[str, int] | None = None  # an axis that an input of the whole diagram could supply
+    partial: tuple[Any, tuple[int, ...]] | None = None
 
     def _repr_html_(self) -> str:
-        """The diagram up to the mistake, with the wire that does not fit in red, above the message."""
+        """The diagram up to the mistake, with the wires that do not fit in red, above the message."""
         text: str = room("nbkit.draw", "explain")(self.partial, str(self))
         return text
 
@@ -41,12 +37,31 @@ class DiagramTypeError(DiagramError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class DiagramTypeError(DiagramError):
+    """Two parts of a diagram do not fit. `path` is the place, `partial` the diagram up to there."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: tuple[str, ...] = (),
+        partial: tuple[Any, tuple[int, ...]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path, self.partial = path, partial
+        self.missing: tuple[str, int] | None = None  # an axis that an input of the whole diagram could supply
+
+
 class ArityError(DiagramTypeError):
     """A function was given more or fewer arrays than it takes."""
 
 
 class BindingError(DiagramError):
-    """A size is unbound, unknown, or is no positive integer for the sizes given."""
+    """A size is unbound, unknown, or is no positive integer for the sizes given; `partial` shows where."""
+
+    def __init__(self, message: str, *, partial: tuple[Any, tuple[int, ...]] | None = None) -> None:
+        super().__init__(message)
+        self.partial = partial
 
 
 class ParseError(DiagramError):

@@ -91,11 +91,14 @@ class Fn(ABC):
 
     def build(self, arrays: tuple[Array, ...]) -> Diagram:
         """The diagram of this function on arrays."""
+        builder = Builder(self.name or "diagram", tuple(Wire(array) for array in arrays))
         wanted = self.takes()
         if wanted is not None and wanted != len(arrays):
             shown = ", ".join(" ".join(a.names) or "any" for a in self.domain())
-            raise ArityError(f"{self.name or self} takes {count(wanted)} ({shown}), got {len(arrays)}")
-        builder = Builder(self.name or "diagram", tuple(Wire(array) for array in arrays))
+            raise ArityError(
+                f"{self.name or self} takes {count(wanted)} ({shown}), got {len(arrays)}",
+                partial=builder.partial(builder.inputs()),
+            )
         return builder.finish(self.inside(builder, builder.inputs()))
 
     def diagram(self) -> Diagram:

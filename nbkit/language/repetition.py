@@ -12,7 +12,7 @@ from typing import Any
 
 from nbkit.language.axes import Array, parse_array
 from nbkit.language.diagram import MOST_COPIES
-from nbkit.language.errors import ArityError, DiagramError, Mismatch
+from nbkit.language.errors import ArityError, DiagramError, DiagramTypeError, Mismatch
 from nbkit.language.functions import Beside, Fan, Fn, Then, as_fn
 from nbkit.language.parts import Repeat, Scan, Stages, scan_elements
 from nbkit.language.sizes import check_name, is_count
@@ -30,7 +30,12 @@ class Copies(Fn):
     def apply(self, builder: Builder, wires: tuple[Traced, ...]) -> tuple[Traced, ...]:
         body = self.inner.body(builder, wires)
         name = self.inner.name or "repeat"
-        return builder.apply(Repeat(body, self.n, self.tied), name, wires, called=f"{name}(×{self.n})")
+        try:
+            return builder.apply(Repeat(body, self.n, self.tied), name, wires, called=f"{name}(×{self.n})")
+        except DiagramTypeError as error:
+            if error.missing is None:
+                error.partial = (body, body.outs)  # what the part became, not what it was given
+            raise
 
     def domain(self) -> tuple[Array, ...]:
         return self.inner.domain()

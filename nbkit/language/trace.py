@@ -140,7 +140,9 @@ class Builder:
         wanted = op.takes()
         if wanted is not None and wanted != len(wires):
             raise ArityError(
-                f"{called} takes {count(wanted)}, got {len(wires)}{_at(where)}", path=(*self.path(), called)
+                f"{called} takes {count(wanted)}, got {len(wires)}{_at(where)}",
+                path=(*self.path(), called),
+                partial=self.partial(wires),
             )
         try:
             op = op.resolve(lambda size: self.size(size, arrays))
@@ -185,10 +187,14 @@ class Builder:
             lines += [f"      input {i + 1}   {self._chain(w.number)}" for i, w in enumerate(wires)]
         if error.hint:
             lines.append(f"  {error.hint}")
-        failure = DiagramTypeError("\n".join(lines), path=path, partial=(self.finish(wires), wrong))
+        failure = DiagramTypeError("\n".join(lines), path=path, partial=(self.finish(wires), (wrong,)))
         if error.missing is not None:
             failure.missing = (error.missing, self.roots[wrong])
         return failure
+
+    def partial(self, wires: tuple[Traced, ...]) -> tuple[Diagram, tuple[int, ...]]:
+        """What an error shows: the diagram so far, and these wires as the wrong ones."""
+        return self.finish(wires), tuple(dict.fromkeys(wire.number for wire in wires))
 
     def _chain(self, number: int) -> str:
         """How the wire came to be: `x m ──▶ linear[m -> f] ──▶ gelu ──▶ R[x f]`."""

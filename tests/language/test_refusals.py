@@ -80,6 +80,6 @@ def test_a_type_error_carries_the_place_and_the_diagram_up_to_there() -> None:
     with pytest.raises(nk.DiagramTypeError) as caught:
         (nk.linear("m -> f") >> nk.block("end", nk.linear("g -> m"))).on("x m")
     assert caught.value.path == ("diagram", "end", "linear[g -> m]")
-    partial, wire = caught.value.partial
+    partial, (wire,) = caught.value.partial
     assert str(partial) == "end: R[x f] -> R[x f]"
     assert partial.wires[wire].type == partial.inputs[0]

@@ -212,10 +212,23 @@ def union(arrays: Iterable[Iterable[Axis]]) -> tuple[Axis, ...]:
             raise Mismatch(
                 f"axis '{axis.name}' has {what} {left} on input {first + 1} "
                 f"and {right} on input {number + 1}",
-                f"bring both to one {what}, or rename one of the two axes",
+                _remedy(known, axis, what),
                 wire=number,
             )
     return tuple(axis for _, axis in found.values())
+
+
+def _remedy(known: Axis, axis: Axis, what: str) -> str:
+    """What to do where one axis has two sizes; a whole ratio tells of a stride on one branch only."""
+    ratio = known.size / axis.size
+    strided = axis.rank > 1 or not (known.size.is_Integer or axis.size.is_Integer)
+    if what == "size" and strided and ratio.is_Rational and 1 in (ratio.p, ratio.q):
+        k, n = max(int(ratio.p), int(ratio.q)), axis.name
+        return (
+            f'missing an up-sampling, as in expand("w={k}") >> merge("{n} w -> {n}"), '
+            f"or a stride of {k} on the other branch?"
+        )
+    return f"bring both to one {what}, or rename one of the two axes"
 
 
 def tokens_domain(tokens: tuple[Token, ...]) -> Array:
