@@ -82,6 +82,7 @@ class _Writer:
         self.fold, self.direction = fold, direction
         self.down = direction in ("TB", "BT")
         self.told: set[Axis] = set()  # axes whose size an edge has named
+        self.sizes: dict[str, set[Axis]] = {}  # the sizes that an axis of a name has
         self.lines: list[str] = []
         self.edges: list[str] = []
         self.indent = "  "
@@ -91,6 +92,9 @@ class _Writer:
 
     def graph(self, diagram: Diagram) -> str:
         """The whole text."""
+        bodies = (body for _, node in diagram.walk() for _, body in node.op.insides())
+        for axis in (axis for part in (diagram, *bodies) for wire in part.wires for axis in wire.type):
+            self.sizes.setdefault(axis.name, set()).add(axis)
         self.add(
             f'graph [rankdir={self.direction}, fontname="{_SANS}", fontsize=13, nodesep=0.2, ranksep=0.35]'
         )
@@ -120,11 +124,14 @@ class _Writer:
         self.edges.append(f"{start} -> {end} [label=<{self.axes(array)}>{', ' * bool(look)}{look}]")
 
     def axes(self, array: Array) -> str:
-        """The axes of an array as in the pictures: positions with a bar, a known size where it is new."""
+        """The axes of an array as in the pictures: positions with a bar.
+
+        A size is told once, unless axes of that name have several.
+        """
         shown = []
         for axis in array:
             bar = axis.name[0] in POSITIONS
-            told = axis in self.told and not axis.size.free_symbols
+            told = axis in self.told and len(self.sizes[axis.name]) == 1
             self.told.add(axis)
             name = labels.name(axis.name, bar=bar, bold=axis.rank > 1)
             shown.append(_label(name if told else labels.axis_label(axis, position=bar, known=False)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -117,6 +118,34 @@ def test_the_newer_ops_and_parts_have_exactly_their_edges() -> None:
             nk.parameter("q m").on("x m"),
         ]
     )
+
+
+def u_net() -> Diagram:
+    down = nk.stages(relu >> (nk.window("x", 2, 2) >> nk.maximum("w"), nk.skip), 3)
+    up = nk.stages((nk.expand("w=2") >> nk.merge("x w -> x")) * nk.skip >> nk.add, 3, first=3, down=True)
+
+    @nk.diagram("c x -> c x")
+    def net(u):
+        inner, first, second, third = down(u)
+        return up(inner, third, second, first)
+
+    return net.on("c x=64")
+
+
+def test_stages_share_their_points_and_feed_back_what_they_carry() -> None:
+    diagram = u_net()
+    check([diagram])
+    (graph,) = parsed([dot(diagram)])
+    edges = drawn(graph)
+    assert edges["stages:out1", "stages_2:in1"] == 3
+    assert sum(edge.get("class") == "again" for edge in graph["edges"]) == 2
+
+
+def test_sizes_are_told_once_unless_they_change() -> None:
+    text = dot((linear("m -> f=8") >> relu >> linear("f -> m=2")).on("x=3 m=4"))
+    told = [line.partition("label=<")[2].partition(">]")[0] for line in text.splitlines() if '" -> "' in line]
+    plain = [re.sub(r"<[^>]*>|&#160;", "", label) for label in told]
+    assert plain == ["x=3 m=4", "x f=8", "x f", "x m=2"]
 
 
 def test_clusters_follow_the_blocks() -> None:
