@@ -324,9 +324,12 @@ class Diagram:
         """A `torch.nn.Module` that is this diagram; submodules have the diagram's paths as names."""
         return room("nbkit.build", "build_torch")(self, seed=seed, peepholes=peepholes, **sizes)
 
-    def cost(self) -> Any:
-        """Parameters and FLOPs, symbolic in the axis sizes."""
-        return room("nbkit.build", "cost")(self)
+    def cost(self, *, itemsize: int = 4) -> Any:
+        """Parameters, FLOPs, bytes moved, memory kept and alive, symbolic in the axis sizes.
+
+        `itemsize` is the bytes of a real number.
+        """
+        return room("nbkit.build", "cost")(self, itemsize=itemsize)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         bundle: dict[str, str] = room("nbkit.draw", "mimebundle")(self)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given
 from torch.utils.flop_counter import FlopCounterMode
 
-from nbkit import BindingError, Diagram, block, linear, parse, repeat
+from nbkit import BindingError, Diagram, block, linear, parse, relu, repeat
 from nbkit.build import build_torch, cost
 from nbkit.components import attention, conv, gpt, models, multi_head_attention, resnet, transformer_block
 from nbkit.language import Node, ops
@@ -120,21 +120,38 @@ def test_table() -> None:
     part = block("part", linear("m -> f", "up") >> linear("f -> m", "down", bias=False))
     d = (part**3 >> repeat(part, 2, tied=True)).on("x=2 m=4", f=8)
     assert d.cost().table() == (
-        "path      operation         parameters  FLOPs\n"
-        "─────────────────────────────────────────────\n"
-        "part                               216    768\n"
-        "  *                                216    768\n"
-        "    up    linear[m -> f=8]         120    384\n"
-        "    down  linear[f -> m=4]          96    384\n"
-        "part_2                              72    512\n"
-        "  *                                 72    512\n"
-        "    up    linear[m -> f=8]          40    256\n"
-        "    down  linear[f -> m=4]          32    256\n"
-        "─────────────────────────────────────────────\n"
-        "total                              288  1,280"
+        "path      operation         parameters  FLOPs  bytes moved  bytes kept\n"
+        "──────────────────────────────────────────────────────────────────────\n"
+        "part                               216    768        1,440         288\n"
+        "  *                                216    768        1,440         288\n"
+        "    up    linear[m -> f=8]         120    384          768          96\n"
+        "    down  linear[f -> m=4]          96    384          672         192\n"
+        "part_2                              72    512          960         192\n"
+        "  *                                 72    512          960         192\n"
+        "    up    linear[m -> f=8]          40    256          512          64\n"
+        "    down  linear[f -> m=4]          32    256          448         128\n"
+        "──────────────────────────────────────────────────────────────────────\n"
+        "total                              288  1,280        2,400         480\n"
+        "at most 64 bytes of arrays are alive together, after part.*.up"
     )
     assert str(d.cost()) == d.cost().table()
     assert d.cost().by_path()["part.*.up"].params == 120
+
+
+def test_table_of_open_sizes() -> None:
+    d = (linear("m -> f", bias=False) >> relu).on("x m")
+    assert d.cost().table().splitlines()[-1] == (
+        "at most max(4*f*x, 4*m*x) bytes of arrays are alive together"
+    )
+    assert d.cost().peak.subs({"f": 1}).is_number is False
+    assert d.cost().at(f=3, m=2, x=5).peak == 60
+
+
+def test_html_is_escaped() -> None:
+    shown = linear("m -> f", "up").on("x m=2", f=3).cost()._repr_html_()
+    assert '<td style="text-align:left">linear[m -&gt; f=3]</td>' in shown
+    assert shown.count("<tr>") == 3
+    assert shown.endswith("</p>")
 
 
 def test_cost_needs_no_torch() -> None:
