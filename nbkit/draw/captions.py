@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from nbkit.draw import labels
 from nbkit.draw.canvas import LABEL
 from nbkit.draw.labels import Label
-from nbkit.draw.lanes import NATURAL, NOTHING, POSITIONS, Bundle, Lane, targets
+from nbkit.draw.lanes import NATURAL, NOTHING, POSITIONS, Bundle, Lane, targets, woven
 
 Captions = dict[Lane, Label]
 _SILENT = frozenset({"enter", "leave", "copy", "cross", "add", "multiply"})  # they change no axis
@@ -61,7 +61,9 @@ def _fresh(bundle: Bundle, lane: str, source: dict[str, Bundle]) -> bool:
     step, before = bundle.maker.step, source.get(lane)
     if before is None or lane == NATURAL:
         return before is None
-    return before.axis(lane) != bundle.axis(lane) or (step.glyph in _REMAKING and lane in targets(step))
+    return before.axis(lane) != bundle.axis(lane) or (
+        step.glyph in _REMAKING and lane in {*targets(step)} - {*woven(step)}
+    )
 
 
 def _caption(bundle: Bundle, lane: str, *, known: bool) -> Label:

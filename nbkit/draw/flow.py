@@ -160,8 +160,7 @@ def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node
         node.op.name in read
         and node.op.axis not in read
         and len(read) <= 2
-        and len(spec.outs[0]) == 1
-        and not follower.op.per
+        and len(spec.outs[0]) == (1 if len(read) == 2 or not follower.op.per else 0)
     )
     return follower if plain else None
 

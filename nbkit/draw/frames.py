@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nbkit.draw import labels
 from nbkit.draw.borders import TITLE
 from nbkit.draw.canvas import Box, Canvas, data, fitted, number
 from nbkit.draw.labels import Run
@@ -53,9 +54,16 @@ def draw_frame(canvas: Canvas, region: Region, box: Box, sides: Sides) -> None:
     if region.kind == "plate":
         _plate(canvas, region, box, titled=sides[0] is not None)
         return
-    _, top, _, bottom = box
+    _, top, right, bottom = box
+    count = (Run("×"), Run(region.count))
     if sides[0] is not None:
         _bracket(canvas, region, box, sides[0], -1)
+        start = sides[0] + 4
+        end = right - 6 - (labels.width(count, 14) if sides[1] is not None else 0.0)
+        title, size = fitted(region.title, end - start, _TITLE, _LEAST_TITLE)
+        if region.title and title != "…":
+            wide = labels.sans_width(title, size)
+            canvas.text(title, start + wide / 2, top - 4, round(size, 1), what="title")
         canvas.math(
             (Run("λ", italic=True), Run(" = "), Run("1")),
             sides[0] - 7,
@@ -66,7 +74,7 @@ def draw_frame(canvas: Canvas, region: Region, box: Box, sides: Sides) -> None:
         )
     if sides[1] is not None:
         _bracket(canvas, region, box, sides[1], 1)
-        canvas.math((Run("×"), Run(region.count)), sides[1] + 7, top - 4, 14, anchor="end", what="count")
+        canvas.math(count, sides[1] + 7, top - 4, 14, anchor="end", what="count")
 
 
 def _plate(canvas: Canvas, region: Region, box: Box, *, titled: bool) -> None:

@@ -130,6 +130,7 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
 def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
     """Lanes of a unary op: new axes stand where the first axis that ended was."""
     remade = set(targets(step)) if isinstance(step.op, ops.Linear | ops.Merge | ops.Split) else set()
+    remade -= set(woven(step))
     kept = [lane for lane in lanes if lane in array and lane not in remade]
     new = [name for name in by_role(array) if name not in kept and name in array]
     if isinstance(step.op, ops.Split):  # from the slowest axis to the fastest
@@ -137,7 +138,8 @@ def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
     gone = [lane for lane in lanes if lane not in kept]
     if not gone:
         return [*kept, *new]
-    at = sum(lane in kept for lane in lanes[: lanes.index(gone[0])])
+    first = new[0] if len(new) == 1 and new[0] in gone else gone[0]
+    at = sum(lane in kept for lane in lanes[: lanes.index(first)])
     return [*kept[:at], *new, *kept[at:]]
 
 
@@ -156,12 +158,18 @@ def targets(step: Step) -> tuple[str, ...]:
         case ops.Mask():
             return tuple(t.name for a in op.domain() for t in a.axes)
         case ops.Window() if step.linear is not None:
-            return (op.axis, *(t.name for t in parse_spec(step.linear.spec).ins[0]))
+            return (op.axis, *woven(step), *(t.name for t in parse_spec(step.linear.spec).ins[0]))
         case ops.Slice() | ops.Concat() | ops.Window():
             return (op.axis,)
         case ops.Embed():
             return (NATURAL,)
     return ()
+
+
+def woven(step: Step) -> tuple[str, ...]:
+    """Axes with weights of their own: they run through the glyph, with a dot."""
+    linear = step.op if isinstance(step.op, ops.Linear) else step.linear
+    return tuple(linear.per.split()) if linear is not None else ()
 
 
 def continues(step: Step, lane: str, other: str) -> bool:
@@ -220,7 +228,7 @@ def link(placed: Placed) -> None:
 
 def _link_box(placed: Placed) -> None:
     """Lanes that pass a box, and its ports: these stand level, first to first, at a bar on average."""
-    source, out, own = placed.ins[0], placed.outs[0], set(targets(placed.step))
+    source, out, own = placed.ins[0], placed.outs[0], set(targets(placed.step)) - set(woven(placed.step))
     produced = [lane for lane in out.lanes if lane not in source.lanes or lane in own]
     ended = [lane for lane in source.lanes if lane not in out.lanes or lane in own]
     for lane in (n for n in source.lanes if n in out.lanes and n not in own):

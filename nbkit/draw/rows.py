@@ -12,6 +12,7 @@ from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_t
 from nbkit.draw.lanes import FRAMES, NATURAL, NOTHING, Bundle, Lane, Placed
 from nbkit.draw.separators import Point, Span, separators
 from nbkit.draw.steps import Region, chain
+from nbkit.draw.styles import PAPER, Style
 from nbkit.draw.themes import Theme
 from nbkit.draw.tracks import heights
 
@@ -44,8 +45,11 @@ class Row:
 class Sheet:
     """What all rows share: widths of columns and gaps, captions of cuts, columns of regions."""
 
-    def __init__(self, placed: Columns, theme: Theme, wrong: frozenset[str]) -> None:
+    def __init__(
+        self, placed: Columns, theme: Theme, wrong: frozenset[str] = frozenset(), style: Style = PAPER
+    ) -> None:
         self.columns, self.cuts, self.theme, self.wrong = placed.columns, placed.cuts, theme, wrong
+        self.style = style
         self.widths = [max((glyphs.width_of(p) for p in column), default=0.0) for column in self.columns]
         ends = (0, len(self.cuts) - 1)
         self.captions = [captions.captions(cut, i, edge=i in ends) for i, cut in enumerate(self.cuts)]
@@ -55,6 +59,10 @@ class Sheet:
             for frame in (p.step.frame for p in column):
                 if frame is not None:
                     self.spans.setdefault(frame, [i, i])[1] = i
+        self.cutting = [0.0] * len(self.cuts)  # frames that a break at each cut would cut
+        for region, (a, b) in self.spans.items():
+            for cut in range(a + 1, b + 1):
+                self.cutting[cut] += 7.0 if region.kind == "plate" else 2.0
 
     def gap(self, cut: int) -> float:
         """The width of the space at a cut."""
@@ -67,40 +75,45 @@ class Sheet:
     # -- line breaks ----------------------------------------------------------------------------------
 
     def breaks(self, width: float) -> list[tuple[int, int]]:
-        """Column ranges of the rows: as full as they can be, broken where frames and wires make it cheap."""
+        """Column ranges of the rows, broken where it is cheapest in total.
+
+        The total fit of Knuth and Plass (Software: Practice and Experience 11, 1981), over columns instead of
+        words: full rows, and few wires and frames that are cut.
+        """
         total = len(self.columns)
-        rows: list[tuple[int, int]] = []
-        first = 0
-        while first < total or not rows:
-            last, best, cheapest = first, total, 1e9
-            at = TURN + self.opening(first) if first else self.gaps[first]
-            while last < total:
-                at += self.widths[last] + self.gaps[last + 1]
-                # rather a little wide than a last crumb
-                limit = width - TURN if last + 1 < total else 1.12 * width
-                if at > limit and last > first:
+        best = [(0.0, 0)]  # by cut: what the rows before it cost at least, and where the last of them begins
+        for end in range(1, total + 1):
+            options: list[tuple[float, int]] = []
+            room = width if end == total else width - TURN
+            used = self.widths[end - 1] + self.gaps[end]
+            for first in range(end - 1, -1, -1):
+                lead = TURN + self.opening(first) if first else self.gaps[0]
+                if options and used + lead > room:
                     break
-                last += 1
-                if last < total and at > 0.38 * width:
-                    cost = self.price(last) - 3.0 * at / width
-                    if cost <= cheapest:
-                        best, cheapest = last, cost
-            end = best if last < total and first < best < total else last
-            rows.append((first, end))
-            first = end
-        return rows
+                options.append((best[first][0] + self.cost((room - used - lead) / room, first, end), first))
+                used += self.widths[first - 1] + self.gaps[first]
+            best.append(min(options))
+        rows: list[tuple[int, int]] = []
+        end = total
+        while end or not rows:
+            rows.append((best[end][1], end))
+            end = best[end][1]
+        return rows[::-1]
+
+    def cost(self, left: float, first: int, end: int) -> float:
+        """What a row costs: the share that is left empty (or too wide), and what is cut where it ends."""
+        wide = 100.0 * max(-left, 0.0)
+        if end == len(self.columns):  # the last row may be short, but no crumb
+            return wide + (4.0 * max(left - 0.75, 0.0) if first else 0.0)
+        return wide + 12.0 * left**2 + self.price(end)
 
     def opening(self, cut: int) -> float:
         """The width of the first gap of a row that begins at a cut."""
         return captions.widest(captions.openers(self.cuts[cut])) + 12
 
     def price(self, cut: int) -> float:
-        """What it costs to break at a cut: wires that must be carried over, frames that must be cut."""
-        wires = sum(len(bundle.lanes) for bundle in self.cuts[cut])
-        cutting = sum(
-            3 if region.kind == "plate" else 2 for region, (a, b) in self.spans.items() if a < cut <= b
-        )
-        return 0.5 * wires + cutting
+        """What it costs to break at a cut: a row more, wires that are carried over, frames that are cut."""
+        return 4.0 + 0.5 * sum(len(bundle.lanes) for bundle in self.cuts[cut]) + self.cutting[cut]
 
     # -- one row --------------------------------------------------------------------------------
 

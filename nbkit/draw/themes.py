@@ -16,7 +16,8 @@ _LIGHT = {
     "residual": "#f4f6d2", "ffn": "#d3eefa", "conv": "#e0f0fa", "window": "#a9e3ff",
     "pool": "#e5e7f9", "embed": "#fce0e1", "mask": "#f9cbdf", "masked": "#8a8a8a",
     "block": "#b8e986", "big": "#e3cefa", "index": "#1346fe", "onindex": "#ffffff",
-    "circle": "#f1fcfc", "glyph": "#ffffff", "wrong": "#c8102e",
+    "circle": "#f1fcfc", "glyph": "#ffffff", "wrong": "#c8102e", "note": "#fdfac8",
+    "type": "#f0c4f8", "function": "#cfe3ff", "weave": "#9013fe", "onweave": "#ffffff",
 }  # fmt: skip
 _DARK = {
     "paper": "#16181d", "ink": "#e4e6ea", "faint": "#9aa0a6", "letter": "#ffffff",
@@ -25,11 +26,22 @@ _DARK = {
     "residual": "#3f411f", "ffn": "#1f4353", "conv": "#1f3a4d", "window": "#17618a",
     "pool": "#31345a", "embed": "#54303a", "mask": "#6b2f4c", "masked": "#b0b0b0",
     "block": "#3e6b1d", "big": "#51367a", "index": "#7c9bff", "onindex": "#10131a",
-    "circle": "#20343a", "glyph": "#16181d", "wrong": "#ff6b81",
+    "circle": "#20343a", "glyph": "#16181d", "wrong": "#ff6b81", "note": "#4d4a1c",
+    "type": "#4f2a5c", "function": "#1f3557", "weave": "#c58bff", "onweave": "#16181d",
 }  # fmt: skip
-_KEPT = ("ink", "faint", "letter", "masked", "index", "onindex", "wrong", "paper")
+# Hues that stay apart in every common form of colour blindness: Okabe & Ito's, lightened for plates.
+_APART = _LIGHT | {
+    "linear": "#e4e4e4", "region": "#dcebf5", "outer": "#f4f4f4", "inner": "#eef5fa",
+    "attention": "#cfe6f6", "mha": "#fdebc8", "softmax": "#c5e8dc", "norm": "#f6d9e8",
+    "residual": "#fbf8cf", "ffn": "#d8ecf9", "conv": "#d8ecf9", "window": "#8ccbf0",
+    "pool": "#e4e4f4", "embed": "#f6d9e8", "mask": "#f3c7ad", "masked": "#7a7a7a",
+    "block": "#f5cf85", "big": "#d3b6cb", "index": "#0072b2", "wrong": "#d55e00", "note": "#fdf7b0",
+    "type": "#f1d3e5", "function": "#cbe5f7", "weave": "#0072b2", "onweave": "#ffffff",
+}  # fmt: skip
+_KEPT = ("ink", "faint", "letter", "masked", "index", "onindex", "wrong", "paper", "weave", "onweave")
 _PRINT = {role: (_LIGHT[role] if role in _KEPT else "#ffffff") for role in _LIGHT} | {
     "ink": "#000000", "letter": "#000000", "faint": "#000000", "index": "#000000", "masked": "#777777",
+    "weave": "#000000",
 }  # fmt: skip
 
 
@@ -62,6 +74,7 @@ class Theme:
 THEMES = {
     "light": Theme("light", _LIGHT),
     "dark": Theme("dark", _DARK),
+    "colourblind": Theme("colourblind", _APART),
     "print": Theme("print", _PRINT, outline=True),
     "auto": Theme("auto", _LIGHT, adaptive=True, transparent=True),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbkit.draw import labels
-from nbkit.draw.glyphs.pen import Pen, glyph
+from nbkit.draw.glyphs.pen import Pen, clear, glyph
 from nbkit.draw.labels import Run
 from nbkit.draw.lanes import NATURAL, Placed
 from nbkit.language import ops
@@ -27,7 +27,7 @@ def _plate(pen: Pen, letter: str, *, bias: bool = False, title: str = "", chip: 
         points = [(x0, y0), (x1 - c, y0), (x1, y0 + c), (x1, y1), (x0, y1)]
     outline = "ink" if pen.canvas.theme.outline else None
     pen.canvas.polygon(points, fill="linear", stroke=outline, more=pen.node, tip=pen.tip, what="box")
-    left, foot = pen.x - (wide + scripts) / 2, (y0 + y1) / 2 + 6
+    left, foot = pen.x - (wide + scripts) / 2, clear(y0, y1, pen.weave(x0, x1)) + 6
     pen.canvas.math(base, left, foot, 19, anchor="start", role="letter", what="inside")
     if bias:
         pen.canvas.math(sub, left + wide, foot + 5, 13, anchor="start", role="letter", what="inside")
@@ -93,4 +93,5 @@ def _conv(pen: Pen) -> None:
         tip=pen.tip,
         what="box",
     )
-    pen.canvas.math(label, pen.x, (top + bottom) / 2 + 5, 14, what="inside")
+    middle = clear(top, bottom, pen.weave(pen.x - half, pen.x + half))
+    pen.canvas.math(label, pen.x, middle + 5, 14, what="inside")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
-from nbkit.draw.canvas import Canvas, curve, data, span
-from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues, moves
+from nbkit.draw.canvas import Canvas, curve, data, number, span
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues, moves, woven
 
 Heights = Callable[[Bundle, str], float]
 Ports = tuple[list[Port], list[Port]]  # lanes that end at a glyph, lanes that begin at it
@@ -86,12 +87,32 @@ class Pen:
         for bundle, lane in ports[1]:
             self.wire(bundle, lane, right, self.at(bundle, lane), self.x1, self.at(bundle, lane))
 
+    def weave(self, left: float, right: float) -> list[float]:
+        """Draws the axes with weights of their own over the glyph, each with a dot; gives their heights."""
+        levels: list[float] = []
+        for lane in woven(self.placed.step):
+            source, out = self.placed.ins[0], self.placed.outs[0]
+            y0, y1 = self.at(source, lane), self.at(out, lane)
+            d = f"M{number(left)} {number(y0)}L{number(right)} {number(y1)}"
+            self.canvas.path(d, span(left, y0, right, y1), width=1.1, layer="dot", what="woven")
+            x, y = left + 7, y0 + 7 * (y1 - y0) / (right - left)
+            self.canvas.circle(x, y, 3.35, fill="ink", stroke=None, layer="dot", what="pin")
+            levels += [y0, y1]
+        return levels
+
     def extent(self, ports: Ports) -> tuple[float, float]:
         """Top and bottom of a glyph's ports; without ports, the top lanes."""
         arrays = (*self.placed.ins, *self.placed.outs)
         levels = [self.at(bundle, lane) for side in ports for bundle, lane in side]
         levels = levels or [self.at(b, b.lanes[0]) for b in arrays] or [0.0]
         return min(levels), max(levels)
+
+
+def clear(top: float, bottom: float, lines: list[float]) -> float:
+    """The middle of the widest gap that lines leave between two heights: a letter fits there."""
+    stops = sorted([top, *(y for y in lines if top < y < bottom), bottom])
+    upper, lower = max(pairwise(stops), key=lambda gap: round(gap[1] - gap[0], 2))
+    return (upper + lower) / 2
 
 
 MOVE = 34.0  # room for lanes that move beside a glyph
