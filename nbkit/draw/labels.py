@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.sax.saxutils import escape
 
 from sympy import Expr, Symbol
@@ -102,6 +103,7 @@ def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: boo
     return tuple(runs)
 
 
+@lru_cache(maxsize=4096)
 def axis_label(axis: Axis, *, position: bool, known: bool) -> Label:
     """What stands on a wire: its name, or its size where that says more; `known` names need no repeating."""
     bold = axis.rank > 1

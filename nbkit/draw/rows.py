@@ -53,6 +53,7 @@ class Sheet:
         self.widths = [max((glyphs.width_of(p) for p in column), default=0.0) for column in self.columns]
         ends = (0, len(self.cuts) - 1)
         self.captions = [captions.captions(cut, i, edge=i in ends) for i, cut in enumerate(self.cuts)]
+        self.openings: dict[int, float] = {}
         self.gaps = [self.gap(i) for i in range(len(self.cuts))]
         self.spans: dict[Region, list[int]] = {}  # first and last column
         for i, column in enumerate(self.columns):
@@ -109,7 +110,9 @@ class Sheet:
 
     def opening(self, cut: int) -> float:
         """The width of the first gap of a row that begins at a cut."""
-        return captions.widest(captions.openers(self.cuts[cut])) + 12
+        if cut not in self.openings:
+            self.openings[cut] = captions.widest(captions.openers(self.cuts[cut])) + 12
+        return self.openings[cut]
 
     def price(self, cut: int) -> float:
         """What it costs to break at a cut: a row more, wires that are carried over, frames that are cut."""

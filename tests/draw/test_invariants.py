@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 
 from nbkit.draw import tracks
 from nbkit.draw.show import layout
@@ -31,7 +31,9 @@ def test_gallery(name, way):
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(diagrams())
 def test_random_diagrams(diagram):
+    note(diagram.listing())
     for way in ("open", "narrow", "closed"):
+        note(way)
         assert violations(layout(diagram, **WAYS[way])) == []
 
 
