@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbkit.build.costs import Cost as Cost
 from nbkit.build.costs import cost as cost
+from nbkit.build.costs import tints as tints
 
 if TYPE_CHECKING:
     from nbkit.build.modules import DiagramModule as DiagramModule

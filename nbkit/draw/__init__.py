@@ -5,3 +5,4 @@ from nbkit.draw.show import explain as explain
 from nbkit.draw.show import mimebundle as mimebundle
 from nbkit.draw.show import save as save
 from nbkit.draw.show import svg as svg
+from nbkit.draw.tint import Tint as Tint

@@ -59,7 +59,8 @@ class _Flattener:
             follower = _convolution(part, position, users) if self.fold.conv == "collapsed" else None
             if follower is not None and isinstance(follower.op, ops.Linear):
                 outs = self.outs(part, follower, prefix)
-                self.step("conv", path, node.op, ins, outs, region).linear = follower.op
+                step = self.step("conv", path, node.op, ins, outs, region)
+                step.linear, step.also = follower.op, f"{prefix}{follower.id}"
                 fused.add(follower.id)
                 at.update(zip(follower.outs, outs, strict=True))
             elif isinstance(node.op, Block | Repeat):
@@ -214,7 +215,7 @@ def _ride(steps: list[Step]) -> list[Step]:
         maker = step.ins[0].maker if step.ins else None
         rides = maker is not None and maker.region == step.region and contraction(maker)
         if isinstance(step.op, ops.Scale) and maker is not None and rides and not maker.scale:
-            maker.scale = step.op.factor
+            maker.scale, maker.also = step.op.factor, step.path
             maker.outs = step.outs
             step.outs[0].maker = maker
         else:

@@ -13,6 +13,7 @@ from nbkit.draw.picture import Picture, picture, within
 from nbkit.draw.steps import Fold
 from nbkit.draw.styles import STYLES
 from nbkit.draw.themes import THEMES
+from nbkit.draw.tint import Tint, tinted
 from nbkit.language.diagram import Diagram
 from nbkit.language.errors import DiagramError, nearest
 from nbkit.language.sizes import is_count
@@ -34,6 +35,7 @@ def layout(
     unroll: bool = False,
     conv: str = "collapsed",
     width: float = WIDTH,
+    tint: Tint | Mapping[str, float] | None = None,
 ) -> Picture:
     """The picture as shapes with coordinates; `svg` is its text and tells of the options."""
     _check(theme, "theme", THEMES)
@@ -52,7 +54,10 @@ def layout(
     palette = THEMES[look.theme or theme]
     fold = Fold(depth, unroll, conv, diagram.style, patterns)
     most = (None if depth is not None or unroll else LIMIT) if limit == "auto" else limit
-    return within(diagram, fold, most, lambda d, f: picture(d, f, palette, width, style=look))
+    shown = within(diagram, fold, most, lambda d, f: picture(d, f, palette, width, style=look))
+    if tint is None:
+        return shown
+    return tinted(shown, tint if isinstance(tint, Tint) else Tint(tint))
 
 
 def _check(value: str, what: str, known: Mapping[str, object]) -> None:
@@ -72,6 +77,7 @@ def svg(
     unroll: bool = False,
     conv: str = "collapsed",
     width: float = WIDTH,
+    tint: Tint | Mapping[str, float] | None = None,
 ) -> str:
     """The neural circuit diagram as SVG text: deterministic, self-contained, without scripts.
 
@@ -81,7 +87,8 @@ def svg(
     any case, `*` standing for any one name ("block.*.mlp"). limit: the largest number of elements; parts are
     folded, those of the deepest level first, until the picture keeps to it. "auto" is 1,000 unless depth or
     unroll is given; None sets no limit. unroll: draw every copy of a repetition. conv: "collapsed" (one box)
-    or "expanded" (window, then linear map). width: pixels per row. `DiagramError` for other options.
+    or "expanded" (window, then linear map). width: pixels per row. tint: numbers ≥ 0 by path, laid
+    over the picture as colours. `DiagramError` for other options.
 
     >>> from nbkit import linear, relu
     >>> svg((linear("m -> f") >> relu).on("x m"))[:55]
@@ -97,6 +104,7 @@ def svg(
         unroll=unroll,
         conv=conv,
         width=width,
+        tint=tint,
     ).svg()
 
 

@@ -66,6 +66,7 @@ class Step:
     count: str = ""  # cuboid: ×12
     linear: ops.Linear | None = None  # conv: the map that consumes the window
     scale: str = ""  # einsum: the factor that rides on its arrow
+    also: str = ""  # path of the other node that the glyph stands for: that linear map, that scale
 
     @property
     def tip(self) -> str:

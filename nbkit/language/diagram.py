@@ -9,6 +9,7 @@ expanded, ids are paths themselves (`"block.3.norm"`).
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -298,9 +299,23 @@ class Diagram:
         return text
 
     def svg(self, **options: Any) -> str:
-        """The neural circuit diagram as SVG text; options are those of `nbkit.draw.svg`."""
+        """The neural circuit diagram as SVG text; options are those of `nbkit.draw.svg`.
+
+        `tint` may also be "params", "flops", "bytes" or "memory": the parts in colours by what they cost,
+        at the sizes given beside it (`d.svg(tint="flops", x=256)`).
+        """
+        if isinstance(measure := options.get("tint"), str):
+            options["tint"] = self._cost_tint(measure, options)
         text: str = room("nbkit.draw", "svg")(self, **options)
         return text
+
+    def _cost_tint(self, measure: str, options: dict[str, Any]) -> Any:
+        """What the parts cost, for a picture; takes the sizes that are open out of the options."""
+        drawing = inspect.signature(room("nbkit.draw", "svg")).parameters
+        sizes = {name: options.pop(name) for name in self.free() if name in options and name not in drawing}
+        unroll = bool(options.get("unroll", False))
+        values, label = room("nbkit.build", "tints")(self.at(**sizes), measure, unroll=unroll)
+        return room("nbkit.draw", "Tint")(values, label)
 
     def save(self, path: str | Path, **options: Any) -> None:
         """Writes the picture to an .svg file."""
@@ -323,6 +338,11 @@ class Diagram:
     def torch(self, seed: int | None = None, *, peepholes: bool = True, **sizes: int) -> Any:
         """A `torch.nn.Module` that is this diagram; submodules have the diagram's paths as names."""
         return room("nbkit.build", "build_torch")(self, seed=seed, peepholes=peepholes, **sizes)
+
+    def source(self, **sizes: int) -> str:
+        """The text of a stand-alone PyTorch program that is this diagram; its last class is the whole."""
+        text: str = room("nbkit.build.source", "source")(self, **sizes)
+        return text
 
     def cost(self, *, itemsize: int = 4) -> Any:
         """Parameters, FLOPs, bytes moved, memory kept and alive, symbolic in the axis sizes.

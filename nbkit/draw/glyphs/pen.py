@@ -30,8 +30,8 @@ class Pen:
 
     @property
     def node(self) -> str:
-        """The attribute that says which node is drawn."""
-        return data(node=self.placed.step.path)
+        """The attributes that say which node is drawn, and which other one its glyph stands for."""
+        return data(node=self.placed.step.path, also=self.placed.step.also)
 
     @property
     def tip(self) -> str:
