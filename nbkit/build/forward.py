@@ -201,17 +201,26 @@ class Forward:
         which: str,
         texts: Sequence[str],
         order: Sequence[Dim],
-        extents: str | Sequence[str],
-        device: str,
+        shapes: Sequence[Value],
         over: Sequence[str],
     ) -> Value:
         """The mask over some dimensions: elements `allowed` or `forbidden` by relations, which were printed
-        from their syntax trees.
+        from their syntax trees. Sizes are read off `shapes`.
         """
-        sizes = extents if isinstance(extents, str) else _tuple(extents)
+        first = shapes[0]
+        places = [first.at(dim) for dim in order] if set(order) <= set(first.dims) else []
+        if len(places) > 1 and places == list(range(-len(places), 0)):
+            sizes = f"{first.text}.shape[{places[0]}:]"
+        else:
+            sizes = _tuple([self.extent(dim, *shapes) for dim in order])
         names = _tuple([repr(name) for name, _ in order])
         listed, axes = (_tuple([repr(item) for item in items]) for items in (texts, over))
-        return Value(f"{which}({listed}, {names}, {sizes}, {device}, {axes})", tuple(order), batched=False)
+        code = f"{which}({listed}, {names}, {sizes}, {first.text}.device, {axes})"
+        return Value(code, tuple(order), batched=False)
+
+    def causal(self, queries: Expr, keys: Expr) -> bool:
+        """Whether the kernel's own causal mask will do for so many queries and keys."""
+        return queries == keys
 
     # -- the whole ---------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ def _(op: Attention, f: Forward, step: Step) -> None:
         texts.append(f.flatten(text, len(tail[0]), behind=1))
     arguments = [*texts]
     causal = {"x <= y", "y >= x"}
-    same = f.type(query)[op.query].size == f.type(key)[op.keys[0]].size
+    same = f.causal(f.type(query)[op.query].size, f.type(key)[op.keys[0]].size)
     plain = {canonical(r, {op.query: "y", op.keys[0]: "x"}) for r in op.relations}
     if plain and plain <= causal and same:
         arguments.append("is_causal=True")

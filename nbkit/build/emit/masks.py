@@ -31,14 +31,7 @@ def mask_call(
     over: Sequence[str],
 ) -> Value:
     """A call for the mask: `allowed` or `forbidden` elements over the axes that the relations speak of."""
-    first = shapes[0]
-    places = [first.at(dim) for dim in order] if set(order) <= set(first.dims) else []
-    if len(places) > 1 and places == list(range(-len(places), 0)):
-        extents: str | list[str] = f"{first.text}.shape[{places[0]}:]"
-    else:
-        extents = [f.extent(dim, *shapes) for dim in order]
-    listed = [canonical(text) for text in texts]
-    return f.mask(which, listed, order, extents, f"{first.text}.device", over)
+    return f.mask(which, [canonical(text) for text in texts], order, shapes, over)
 
 
 @emit.register
