@@ -241,7 +241,11 @@ def _stages(settings: dict[str, Any], where: str, depth: int) -> Op:
             f"{str(carry)[:20]!r}, a first index, found {str(first)[:20]!r}, and down true or false, "
             f"found {str(down)[:20]!r}"
         )
-    return Stages(tuple(_read(body, where, depth) for body in bodies), carry, first, down)
+    made = tuple(_read(body, where, depth) for body in bodies)
+    least = min(min(len(body.ins), len(body.outs)) for body in made)
+    if carry > least:
+        raise ParseError(f"{where}: stages carry {carry} arrays, but a body takes or gives only {least}")
+    return Stages(made, carry, first, down)
 
 
 _COMPOSITES = {"block": _block, "repeat": _repeat, "scan": _scan, "stages": _stages}

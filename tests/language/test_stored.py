@@ -196,6 +196,36 @@ def test_damage_inside_is_named(change: Callable[[Any], Any], message: str) -> N
     assert str(caught.value) == message
 
 
+RUNNING = (nk.scan(nk.add >> (skip, relu), "t") >> skip * nk.stages(linear("m -> m=2*m"), 2)).on("m=3, t m=3")
+SCAN = "diagram.scan: scan needs a number of states ≥ 1, found "
+STAGES = "diagram.stages: stages need at least one body, a number of carried arrays ≥ 1, found "
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("nodes", 0, 2, "over", value="1"), "diagram.scan: axis name '1' is not a name: use a letter, then letters, digits or _ (at most 40)"),
+        (put("nodes", 0, 2, "over", value="m"), "diagram.scan: scan[m](scan) carries input 1 as a state, but it has the axis 'm' of the sequences:  R[m=3]"),
+        (put("nodes", 0, 2, "states", value=0), SCAN + "'0', and reverse true or false, found 'False'"),
+        (put("nodes", 0, 2, "states", value=2), "diagram.scan: scan[t](scan) takes 2 state(s) and at least one sequence with axis 't', got 2 arrays"),
+        (put("nodes", 0, 2, "reverse", value=1), SCAN + "'1', and reverse true or false, found '1'"),
+        (put("nodes", 1, 2, "bodies", value=[]), STAGES + "'1', a first index, found '1', and down true or false, found 'False'"),
+        (put("nodes", 1, 2, "bodies", value=[3]), "diagram.stages: bodies must be a list of objects"),
+        (put("nodes", 1, 2, "carry", value=True), STAGES + "'True', a first index, found '1', and down true or false, found 'False'"),
+        (put("nodes", 1, 2, "carry", value=2), "diagram.stages: stages carry 2 arrays, but a body takes or gives only 1"),
+        (put("nodes", 1, 2, "first", value=10**9), STAGES + "'1', a first index, found '1000000000', and down true or false, found 'False'"),
+        (lambda d: d["nodes"][1][2]["bodies"].pop(), "diagram.stages: stages(λ=1…1) gives R[t m=6], but the file states R[t m=12]"),
+        (put("nodes", 1, 2, "bodies", 1, "nodes", 0, 0, value="other"), "diagram.stages: stages(λ=1…2) copies of one part differ in sizes only, but copy 1 of stages has other nodes"),
+        (put("nodes", 1, 2, "bodies", 1, "nodes", 0, 2, "spec", value="m -> m=5"), "diagram.stages.linear: linear[m -> m=5] gives R[t m=5], but the file states R[t m=12]"),
+    ],
+)  # fmt: skip
+def test_damage_to_what_runs_again_is_named(change: Callable[[Any], Any], message: str) -> None:
+    assert Diagram.from_json(RUNNING.json()) == RUNNING == parse(RUNNING.listing())
+    with pytest.raises(ParseError) as caught:
+        Diagram.from_json(changed(change, RUNNING))
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
