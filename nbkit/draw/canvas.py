@@ -164,9 +164,12 @@ class Canvas:
         stroke: str | None = "ink",
         width: float = 1.0,
         layer: str = "glyph",
+        more: str = "",
+        tip: str = "",
         what: str = "",
     ) -> None:
-        svg = f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(r)}"{self.paint(fill, stroke, width)}/>'
+        place = f' cx="{number(x)}" cy="{number(y)}" r="{number(r)}"'
+        svg = element("circle", f"{place}{self.paint(fill, stroke, width)}{more}", tip)
         mark = Disc(x, y, r, Look(fill, stroke, width))
         self.add(layer, mark, svg, (x - r, y - r, x + r, y + r), what)
 

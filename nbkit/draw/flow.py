@@ -27,6 +27,7 @@ def flow(diagram: Diagram, fold: Fold) -> Flow:
     build = _Flattener(fold)
     inputs = [Value(diagram.wires[i].type, f"{i}", diagram.wires[i].name) for i in diagram.ins]
     outs = build.body(diagram, dict(zip(diagram.ins, inputs, strict=True)), "", None, 0)
+    _tag(build.steps)
     steps, outputs = _copies(inputs, build.steps, outs)
     return Flow(inputs, outputs, _hosts(_ride(steps)))
 
@@ -57,10 +58,12 @@ class _Flattener:
             path = f"{prefix}{node.id}"
             ins = [at[w] for w in node.ins]
             follower = _convolution(part, position, users) if self.fold.conv == "collapsed" else None
-            if follower is not None and isinstance(follower.op, ops.Linear):
+            if follower is not None:
                 outs = self.outs(part, follower, prefix)
-                step = self.step("conv", path, node.op, ins, outs, region)
-                step.linear, step.also = follower.op, f"{prefix}{follower.id}"
+                slides, maps = (node, follower) if isinstance(node.op, ops.Window) else (follower, node)
+                step = self.step("conv", f"{prefix}{slides.id}", slides.op, ins, outs, region)
+                step.linear = maps.op if isinstance(maps.op, ops.Linear) else None
+                step.also = f"{prefix}{maps.id}"
                 fused.add(follower.id)
                 at.update(zip(follower.outs, outs, strict=True))
             elif isinstance(node.op, Block | Repeat):
@@ -70,8 +73,7 @@ class _Flattener:
                 at[node.outs[0]] = ins[0]  # a change of layout moves no wire
             else:
                 outs = self.outs(part, node, prefix)
-                reads = [] if isinstance(node.op, ops.Positions) else ins
-                self.step(node.op.kind, path, node.op, reads, outs, region)
+                self.step(node.op.kind, path, node.op, ins if node.op.reads else [], outs, region)
                 at.update(zip(node.outs, outs, strict=True))
         return [at[w] for w in part.outs]
 
@@ -148,22 +150,40 @@ def _fill(name: str, depth: int) -> str:
 
 
 def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node | None:
-    """The linear map that directly consumes the window made by the node at `position`, if there is one."""
+    """What makes a convolution of the node at `position`, if it directly follows and nothing else does.
+
+    After a window, the linear map that consumes it; after a linear map that makes windows, their fold.
+    """
     node = part.nodes[position]
-    if not isinstance(node.op, ops.Window) or users.get(node.outs[0], 0) != 1:
+    if not isinstance(node.op, ops.Window | ops.Linear) or users.get(node.outs[0], 0) != 1:
         return None
     follower = next((n for n in part.nodes[position + 1 :] if node.outs[0] in n.ins), None)
-    if follower is None or not isinstance(follower.op, ops.Linear):
+    if follower is None:
         return None
-    spec = parse_spec(follower.op.spec)
-    read = {t.name for t in spec.ins[0]}
-    plain = (
-        node.op.name in read
-        and node.op.axis not in read
-        and len(read) <= 2
-        and len(spec.outs[0]) == (1 if len(read) == 2 or not follower.op.per else 0)
-    )
-    return follower if plain else None
+    slides, maps = (node.op, follower.op) if isinstance(node.op, ops.Window) else (follower.op, node.op)
+    if not isinstance(slides, ops.Window if slides is node.op else ops.Fold) or not isinstance(
+        maps, ops.Linear
+    ):
+        return None
+    spec = parse_spec(maps.spec)
+    takes, gives = ({t.name for t in side} for side in (spec.ins[0], spec.outs[0]))
+    inner, outer = (takes, gives) if slides is node.op else (gives, takes)  # with the window, without it
+    channels = 1 if len(inner) == 2 or not maps.per else 0
+    plain = slides.name in inner and slides.axis not in inner | outer and len(inner) <= 2
+    return follower if plain and len(outer) == channels else None
+
+
+def _tag(steps: list[Step]) -> None:
+    """Numbers the weights that several plates share (or may share with what is closed)."""
+    shared: dict[str, list[Step]] = {}
+    for step in steps:
+        if step.key:
+            shared.setdefault(step.key, []).append(step)
+    closed = any(step.glyph == "cuboid" for step in steps)
+    for users in (u for u in shared.values() if len(u) > 1 or closed):
+        number = str(1 + sum(bool(first.tag) for first, *_ in shared.values()))
+        for step in users:
+            step.tag = number
 
 
 def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tuple[list[Step], list[Value]]:

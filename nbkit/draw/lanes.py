@@ -22,10 +22,30 @@ _BATCH = frozenset({"b", "batch"})
 
 FRAMES = frozenset({"enter", "leave"})
 JOINS = frozenset({"add", "multiply", "concat"})
-PASSING = FRAMES | JOINS | {"copy", "cross", "transpose", "rename", "einsum"}  # their links are wires
+PRODUCTS = frozenset({"einsum", "gather", "scatter"})  # cups and dots between operands
+PASSING = (
+    FRAMES | JOINS | PRODUCTS | {"copy", "cross", "transpose", "rename", "topk"}
+)  # their links are wires
 BARS = frozenset({"merge", "split"})
-_BOXED = frozenset({"linear", "embed", "conv", "cuboid", "slice", "softmax", "norm", "mask", "window"})
-_SPANNING = frozenset({"linear", "merge", "mask", "norm", "softmax", "conv"})  # they need neighbouring lanes
+_BOXED = frozenset(
+    {
+        "linear",
+        "embed",
+        "conv",
+        "cuboid",
+        "slice",
+        "softmax",
+        "norm",
+        "mask",
+        "window",
+        "fold",
+        "one_hot",
+        "torch",
+    }
+)
+_SPANNING = frozenset(
+    {"linear", "merge", "mask", "norm", "softmax", "conv", "fold", "torch"}
+)  # need neighbours
 
 
 @dataclass(eq=False, repr=False)
@@ -93,6 +113,9 @@ def out_lanes(step: Step, ins: list[Bundle]) -> list[tuple[str, ...]]:
     if step.glyph in FRAMES:
         by_value = {id(b.value): b.lanes for b in ins}
         return [by_value[id(v)] for v in step.ins]
+    if isinstance(step.op, ops.TopK):
+        lanes = tuple(step.op.name if lane == step.op.axis else lane for lane in ins[0].lanes)
+        return [_close(lanes, array) for array in arrays]
     if len(arrays) != 1 or not ins or step.glyph == "cuboid":
         return [by_role(array) for array in arrays]
     (array,) = arrays
@@ -112,14 +135,26 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
         return [next(wanted) if lane in moved else lane for lane in lanes]
     if len(ins) == 1:
         order = _replaced(step, lanes, array)
+        if isinstance(op, ops.Expand):  # a new image axis runs below the one that it may be merged with
+            fresh = [n for n in order if n not in lanes and array[n].rank > 1]
+            like = [n for n in order if n in lanes and n in array and array[n].rank > 1]
+            kept = [n for n in order if n not in fresh]
+            at = kept.index(like[-1]) + 1 if like else len(kept)
+            return [*kept[:at], *fresh, *kept[at:]]
         if not isinstance(op, ops.Window):
             return order
         made = [op.name] if step.linear is None else [n for n in order if n not in lanes]
         kept = [n for n in order if n not in made]
         at = kept.index(op.axis) + 1  # the window or the channels run directly below the axis it slides over
         return [*kept[:at], *made, *kept[at:]]
-    if not isinstance(op, ops.Einsum):
+    if step.glyph not in PRODUCTS:
         return [lane for bundle in ins for lane in bundle.lanes]
+    if isinstance(op, ops.Gather | ops.Scatter):
+        upper, lower = (
+            [n for n in bundle.lanes if n not in ends] for bundle, ends in zip(ins, ended(op), strict=True)
+        )
+        made = [op.axis] if isinstance(op, ops.Scatter) else []
+        return [*(n for n in upper if n not in lower), *lower, *made]
     shared = set.intersection(
         *(set(b.lanes) for b in ins)
     )  # a diagonalised axis runs on the last operand's wire
@@ -129,7 +164,8 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
 
 def _replaced(step: Step, lanes: tuple[str, ...], array: Array) -> list[str]:
     """Lanes of a unary op: new axes stand where the first axis that ended was."""
-    remade = set(targets(step)) if isinstance(step.op, ops.Linear | ops.Merge | ops.Split) else set()
+    remaking = isinstance(step.op, ops.Linear | ops.Merge | ops.Split | ops.Torch)
+    remade = set(targets(step)) if remaking else set()
     remade -= set(woven(step))
     kept = [lane for lane in lanes if lane in array and lane not in remade]
     new = [name for name in by_role(array) if name not in kept and name in array]
@@ -159,15 +195,31 @@ def targets(step: Step) -> tuple[str, ...]:
             return tuple(t.name for a in op.domain() for t in a.axes)
         case ops.Window() if step.linear is not None:
             return (op.axis, *woven(step), *(t.name for t in parse_spec(step.linear.spec).ins[0]))
-        case ops.Slice() | ops.Concat() | ops.Window():
+        case ops.Fold() if step.linear is not None:
+            return (op.axis, *woven(step), *(t.name for t in parse_spec(step.linear.spec).ins[0]))
+        case ops.Fold():
+            return (op.axis, op.name)
+        case ops.Slice() | ops.Concat() | ops.Window() | ops.TopK():
             return (op.axis,)
-        case ops.Embed():
+        case ops.Embed() | ops.OneHot():
             return (NATURAL,)
+        case ops.Torch() if len(step.ins) == 1 == len(step.outs):
+            (array,) = op.sides()[0]
+            return (*array.names, *((NATURAL,) if array.bound is not None else ()))
     return ()
+
+
+def ended(op: ops.Gather | ops.Scatter) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Lanes of the two operands that do not go on under their names."""
+    if isinstance(op, ops.Gather):
+        return (op.axis,), (NATURAL,)
+    return (op.over,), (op.over, NATURAL)
 
 
 def woven(step: Step) -> tuple[str, ...]:
     """Axes with weights of their own: they run through the glyph, with a dot."""
+    if isinstance(step.op, ops.Norm) and step.op.how == "layer":
+        return tuple(name for name in step.op.per.split() if name not in step.op.axes.split())
     linear = step.op if isinstance(step.op, ops.Linear) else step.linear
     return tuple(linear.per.split()) if linear is not None else ()
 
@@ -185,7 +237,7 @@ def contiguous(step: Step, lanes: tuple[str, ...]) -> tuple[str, ...]:
     spanned = targets(step) if step.glyph in _SPANNING and not batch else ()
     held = [i for i, lane in enumerate(lanes) if lane in spanned]
     together = [lanes[i] for i in held]
-    if step.glyph == "merge":  # from the slowest axis to the fastest
+    if step.glyph in ("merge", "fold"):  # from the slowest axis to the fastest
         together = [lane for lane in spanned if lane in lanes]
     if not held or (held == list(range(held[0], held[-1] + 1)) and together == [lanes[i] for i in held]):
         return lanes
@@ -208,6 +260,16 @@ def link(placed: Placed) -> None:
         placed.links += [(ins[0], a, out, b) for a, b in zip(ins[0].lanes, out.lanes, strict=True)]
     elif step.glyph == "transpose":
         placed.loose += [(ins[0], lane, out, lane) for lane in ins[0].lanes]
+    elif isinstance(step.op, ops.TopK):
+        table = {step.op.axis: step.op.name}
+        pairs = [(lane, table.get(lane, lane)) for lane in ins[0].lanes]
+        placed.links += [(ins[0], a, out, b) for a, b in pairs]
+        placed.loose += [(ins[0], a, other, b) for other in outs[1:] for a, b in pairs]
+    elif isinstance(step.op, ops.Gather | ops.Scatter):
+        for bundle, ends, found in zip(ins, ended(step.op), (placed.loose, placed.links), strict=True):
+            found += [(bundle, n, out, n) for n in bundle.lanes if n not in ends and n in out.lanes]
+        if isinstance(step.op, ops.Scatter):
+            placed.links.append((ins[1], NATURAL, out, step.op.axis))
     elif step.glyph in JOINS or step.glyph == "einsum":
         widest = max(ins, key=lambda b: len(b.lanes)) if step.glyph in JOINS else ins[-1]
         for bundle in ins:
@@ -245,7 +307,9 @@ def moves(placed: Placed, lane: str) -> bool:
     """Whether a lane runs below one that a window makes or a reduction ends: it makes or takes room."""
     glyph, (source, *_) = placed.step.glyph, placed.ins
     own = targets(placed.step)
-    if glyph not in ("reduce", "window") or lane in own:
+    if glyph not in ("reduce", "window", "fold") or lane in own:
         return False
     above = source.lanes[: source.lanes.index(lane)]
+    if glyph == "fold":
+        return own[-1] in above
     return any(name in own for name in (above[1:] if glyph == "reduce" else above))

@@ -66,6 +66,7 @@ class Step:
     count: str = ""  # cuboid: ×12
     linear: ops.Linear | None = None  # conv: the map that consumes the window
     scale: str = ""  # einsum: the factor that rides on its arrow
+    tag: str = ""  # learned: the same for all that share their weights
     also: str = ""  # path of the other node that the glyph stands for: that linear map, that scale
 
     @property
@@ -73,7 +74,13 @@ class Step:
         """What the step does, in words: shown where the pointer rests on its glyph."""
         linear = [str(self.linear)] if self.linear is not None else []
         scale = [f"× {self.scale}"] if self.scale else []
-        return " · ".join([describe(self.op), *linear, *scale])
+        shared = [f"weights shared as {self.key}"] if self.tag else []
+        return " · ".join([describe(self.op), *linear, *scale, *shared])
+
+    @property
+    def key(self) -> str:
+        """The key under which its weights are shared; empty where they are its own."""
+        return str(getattr(self.linear or self.op, "key", ""))
 
     def op_as(self, kind: type[SomeOp]) -> SomeOp:
         """The op, whose type the glyph promises."""

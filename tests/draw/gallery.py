@@ -92,6 +92,12 @@ def gpt(n: int) -> Diagram:
     return (embedding >> block**n >> nk.norm("m") >> linear("m -> v", key="E")).on("N(v)[x]")
 
 
+@nk.diagram("n m, e, e -> n m")
+def message_passing(nodes, sources, targets):
+    sent = nk.gather("n")(nodes, sources) >> linear("m -> m") >> relu
+    return nk.scatter("n", "e")(sent, targets)
+
+
 GALLERY: dict[str, Callable[[], Diagram]] = {
     "attention": attention.diagram,
     "multi-head": multi_head.diagram,
@@ -135,4 +141,27 @@ GALLERY: dict[str, Callable[[], Diagram]] = {
     "unused": lambda: unused.on("x a, x b"),
     "apart": lambda: apart.on("x a, x b, x a"),
     "swapped": lambda: swapped.on("x a, z b"),
+    "transposed convolution": lambda: (linear("c -> w:2=2 c=8") >> nk.fold("x", "w", 2)).on("c=4 x:2"),
+    "up-sampling": lambda: (nk.expand("w:2=2") >> merge("x w -> x") >> conv(8)).on("c=4 x:2"),
+    "gather": lambda: nk.gather("n").on("b n m, N(n)[b e]"),
+    "scatter": lambda: nk.scatter("n", "e", "mean").on("b e m, N(n)[e]"),
+    "message passing": lambda: message_passing.on("n m, N(n)[e], N(n)[e]"),
+    "top-k": lambda: (nk.topk("e", 2, "j") >> (softmax("j") * nk.one_hot("e"))).on("x e=8"),
+    "indices": lambda: (nk.indices("x") >> nk.cast("R") >> nk.elementwise("sin")).on("x m"),
+    "casts": lambda: (nk.cast("N(9)") >> nk.cast("R")).on("x m"),
+    "parameter": lambda: (skip + nk.parameter("m", "W", trainable=False)).on("x m"),
+    "constant": lambda: ((skip, nk.constant(0.5, "m")) >> nk.multiply >> nk.stop_gradient).on("x m"),
+    "group norm": lambda: (nk.split("c -> g=4 c") >> nk.norm("c x", per="g c") >> merge("g c -> c")).on(
+        "c=32 x:2"
+    ),
+    "grouped convolution": lambda: (
+        nk.split("c -> g=4 c")
+        >> window("x", 3, 2, padding=1)
+        >> linear("c w -> c=8", per="g")
+        >> merge("g c -> c")
+    ).on("c=32 x:2=8"),
+    "depthwise": lambda: (window("x", 3, dilation=2) >> linear("w ->", per="c")).on("b c=8 x:2"),
+    "shared, frozen": lambda: (
+        linear("m -> f", frozen=True) >> linear("f -> f", key="A") >> linear("f -> f", key="A")
+    ).on("x m"),
 }

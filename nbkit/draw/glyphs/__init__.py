@@ -5,9 +5,20 @@ bold letter, trapezoid for windows, circle for norms, thick bars for views). A g
 the heights of its lanes; everything that runs past the step is drawn by the row.
 """
 
-from nbkit.draw.glyphs import functions, learned, products, structure, views
+from nbkit.draw.glyphs import functions, learned, products, structure, values, views, windows
 from nbkit.draw.glyphs.pen import Pen as Pen
 from nbkit.draw.glyphs.pen import draw as draw
 from nbkit.draw.glyphs.pen import width_of as width_of
 
-__all__ = ["Pen", "draw", "functions", "learned", "products", "structure", "views", "width_of"]
+__all__ = [
+    "Pen",
+    "draw",
+    "functions",
+    "learned",
+    "products",
+    "structure",
+    "values",
+    "views",
+    "width_of",
+    "windows",
+]

@@ -6,19 +6,8 @@ from nbkit.draw import labels
 from nbkit.draw.canvas import number
 from nbkit.draw.glyphs.pen import Pen, glyph, moving
 from nbkit.draw.labels import Label, Run
-from nbkit.draw.lanes import Placed
+from nbkit.draw.lanes import Placed, woven
 from nbkit.language import ops
-
-
-def _floating(pen: Pen, label: Label) -> None:
-    """An elementwise function: between a tail and a head above the top wire, touching none."""
-    pen.through()
-    (out,) = pen.placed.outs
-    y = pen.at(out, out.lanes[0]) - 9.5
-    half = labels.width(label, 15) / 2
-    pen.canvas.arrow(pen.x - half - 1, y)
-    pen.canvas.arrow(pen.x + half + 11, y)
-    pen.canvas.math(label, pen.x, y + 5, 15, more=pen.node, tip=pen.tip, what="factor")
 
 
 def _function_label(placed: Placed) -> Label:
@@ -35,7 +24,8 @@ def _function_label(placed: Placed) -> Label:
 
 @glyph("elementwise", "scale", "dropout", width=lambda p: labels.width(_function_label(p), 15) + 30)
 def _elementwise(pen: Pen) -> None:
-    _floating(pen, _function_label(pen.placed))
+    pen.through()
+    pen.floating(_function_label(pen.placed))
 
 
 @glyph("softmax", width=34.0)
@@ -63,9 +53,13 @@ def _norm(pen: Pen) -> None:
     r = 10.0
     top, bottom = min(heights), max(heights)
     over = set(op.axes.split()) - set(on) if op.how == "batch" else set()
+    own = woven(pen.placed.step)
+    if own:
+        levels = [pen.at(source, lane) for lane in own]
+        top, bottom = min([top, *levels]), max([bottom, *levels])
     for lane in source.lanes:
         y0, y1 = pen.at(source, lane), pen.at(out, lane)
-        if lane in on:
+        if lane in on or (lane in own and top - r < y0 < bottom + r):
             pen.wire(source, lane, pen.x0, y0, pen.x - r, y0)
             pen.wire(out, lane, pen.x + r, y1, pen.x1, y1)
         elif lane in over:  # the batch wire touches the circle: statistics over it
@@ -88,6 +82,7 @@ def _norm(pen: Pen) -> None:
         tip=pen.tip,
         what="box",
     )
+    pen.weave(pen.x - r, pen.x + r)
     if op.how == "layer":
         canvas.path(
             f"M{number(pen.x)} {number(top - r)}V{number(bottom + r)}",
@@ -116,6 +111,7 @@ def _mask(pen: Pen) -> None:
     pen.canvas.polygon([(x0 + 4, y0 + 3), (x1 - 3, y0 + 3), (x1 - 3, y1 - 4)], fill="masked", stroke=None)
 
 
+_WORDS = {"max": "Max", "min": "Min", "mean": "𝔼", "sum": "Σ", "prod": "Π", "logsumexp": "LSE"}
 _REDUCE = 62.0  # room for the word and its arrow; lanes move up behind them
 
 
@@ -125,7 +121,7 @@ def _reduce(pen: Pen) -> None:
     op = pen.placed.step.op_as(ops.Reduce)
     ports = pen.ports()
     pen.through(start=pen.x1 - moving(pen.placed) if moving(pen.placed) else None)
-    label = (Run({"max": "Max", "mean": "𝔼", "sum": "Σ"}[op.how]),)
+    label = (Run(_WORDS[op.how]),)
     half, x = labels.width(label, 15) / 2, pen.x0 + _REDUCE / 2
     for bundle, lane in ports[0]:
         y = pen.at(bundle, lane)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from nbkit.draw import labels
 from nbkit.draw.canvas import Canvas, curve, data, number, span
+from nbkit.draw.labels import Label
 from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues, moves, woven
 
 Heights = Callable[[Bundle, str], float]
@@ -99,6 +101,15 @@ class Pen:
             self.canvas.circle(x, y, 3.35, fill="ink", stroke=None, layer="dot", what="pin")
             levels += [y0, y1]
         return levels
+
+    def floating(self, label: Label) -> None:
+        """An elementwise function: between a tail and a head above the top wire, touching none."""
+        (out,) = self.placed.outs
+        y = self.at(out, out.lanes[0]) - 9.5
+        half = labels.width(label, 15) / 2
+        self.canvas.arrow(self.x - half - 1, y)
+        self.canvas.arrow(self.x + half + 11, y)
+        self.canvas.math(label, self.x, y + 5, 15, more=self.node, tip=self.tip, what="factor")
 
     def extent(self, ports: Ports) -> tuple[float, float]:
         """Top and bottom of a glyph's ports; without ports, the top lanes."""

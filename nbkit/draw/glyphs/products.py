@@ -1,4 +1,4 @@
-"""Einstein sums: cups for contracted axes, dots for diagonalised ones."""
+"""Einstein sums, and look-ups by index: cups for contracted axes, dots for diagonalised ones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from itertools import pairwise
 from nbkit.draw import labels
 from nbkit.draw.canvas import number
 from nbkit.draw.glyphs.pen import Pen, glyph
-from nbkit.draw.labels import Label
-from nbkit.draw.lanes import NOTHING, Bundle, Placed
+from nbkit.draw.labels import Label, Run
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Placed, Port, ended
 from nbkit.draw.steps import contraction
+from nbkit.language import ops
 
 
 def _scale_label(placed: Placed) -> Label:
@@ -33,17 +34,17 @@ def _einsum(pen: Pen) -> None:
     for bundle in placed.ins:
         for lane in bundle.lanes:
             drawn.setdefault(lane, []).append(bundle)
-    ended = [lane for lane in drawn if lane not in out.lanes and lane != NOTHING]
+    gone = [lane for lane in drawn if lane not in out.lanes and lane != NOTHING]
     for lane, bundles in drawn.items():
         if lane in out.lanes and lane != NOTHING:
             _kept(pen, lane, bundles, out, bend)
-        elif lane in ended and len(bundles) == 1:
+        elif lane in gone and len(bundles) == 1:
             height = pen.at(bundles[0], lane)
             pen.wire(bundles[0], lane, pen.x0, height, pen.x0 + 30, height)
             pen.canvas.dot(pen.x0 + 30, height)
-    cups = [lane for lane in ended if len(drawn[lane]) > 1]
+    cups = [lane for lane in gone if len(drawn[lane]) > 1]
     for i, lane in enumerate(cups):
-        _cup(pen, lane, drawn[lane], 9.0 + 6.0 * i)
+        _cup(pen, [(bundle, lane) for bundle in drawn[lane]], 9.0 + 6.0 * i)
     if cups and len(placed.ins) == 2:
         middle = _meeting(pen)
         start = pen.x0 + 44 + 9.0 + 6.0 * (len(cups) - 1)
@@ -68,22 +69,22 @@ def _meeting(pen: Pen) -> float:
     return max(middle, below - 16.5) if pen.placed.step.scale else middle  # low, so that the factor has room
 
 
-def _cup(pen: Pen, lane: str, bundles: list[Bundle], radius: float) -> None:
+def _cup(pen: Pen, ports: list[Port], radius: float) -> None:
     """Wires of one axis close in a cup to the right: the sum over it."""
     x = pen.x0 + 44
-    for upper, lower in pairwise(bundles):
-        top, bottom = pen.at(upper, lane), pen.at(lower, lane)
+    for (upper, lane), (lower, other) in pairwise(ports):
+        top, bottom = pen.at(upper, lane), pen.at(lower, other)
         middle = _meeting(pen) if len(pen.placed.ins) == 2 else (top + bottom) / 2
         pen.wire(upper, lane, pen.x0, top, x, middle - radius)
-        pen.wire(lower, lane, pen.x0, bottom, x, middle + radius)
-        if lower is not bundles[-1]:
+        pen.wire(lower, other, pen.x0, bottom, x, middle + radius)
+        if (lower, other) != ports[-1]:
             pen.canvas.dot(pen.x0 + 1, bottom)
         pen.canvas.wire(
             _arc(x, middle, radius),
             (x, middle - radius, x + radius, middle + radius),
-            double=upper.double(lane),
+            double=lane != NATURAL and upper.double(lane),
             wire=upper.value.wire,
-            axis=lane,
+            axis="" if lane == NATURAL else lane,
         )
 
 
@@ -97,7 +98,9 @@ def _arc(x: float, middle: float, radius: float) -> Callable[[float], str]:
     return draw
 
 
-def _kept(pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float) -> None:
+def _kept(
+    pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float, *, late: float = 46.0
+) -> None:
     """An axis that survives runs through; where several operands have it, the others bend into its dot."""
     *others, last = bundles
     target = pen.at(out, lane)
@@ -108,11 +111,60 @@ def _kept(pen: Pen, lane: str, bundles: list[Bundle], out: Bundle, bend: float) 
         pen.wire(out, lane, pen.x0, start, bend, start)
         pen.wire(out, lane, bend, start, pen.x1, target)
     else:
-        late = pen.x0 if pen.placed.step.scale or target < start else pen.x0 + 46
-        pen.wire(out, lane, pen.x0, start, late, start)
-        pen.wire(out, lane, late, start, pen.x1, target)
+        turn = pen.x0 if pen.placed.step.scale or target < start else pen.x0 + late
+        pen.wire(out, lane, pen.x0, start, turn, start)
+        pen.wire(out, lane, turn, start, pen.x1, target)
     for other in others:
         pen.wire(other, lane, pen.x0 + 6, pen.at(other, lane), bend, start)
         pen.wire(other, lane, pen.x0, pen.at(other, lane), pen.x0 + 6, pen.at(other, lane))
     if others:
         pen.canvas.dot(bend, start)
+
+
+@glyph("gather", width=96.0)
+def _gather(pen: Pen) -> None:
+    """The arrowed wire of the indices curls into the axis that it looks up."""
+    op = pen.placed.step.op_as(ops.Gather)
+    table, index = pen.placed.ins
+    _runs(pen, ended(op))
+    _cup(pen, [(table, op.axis), (index, NATURAL)], 9.0)
+    _arrow(pen, pen.x0 + 50, "")
+    pen.canvas.arrow(pen.x0 + 47, _meeting(pen) + 9.0)
+
+
+@glyph("scatter", width=lambda p: 104.0 if p.step.op_as(ops.Scatter).how == "sum" else 134.0)
+def _scatter(pen: Pen) -> None:
+    """The mirror of gathering: what ends is summed over, and the wire of the indices becomes an axis."""
+    op = pen.placed.step.op_as(ops.Scatter)
+    data, index = pen.placed.ins
+    (out,) = pen.placed.outs
+    _runs(pen, ended(op), 0.0 if op.how == "sum" else 24.0)
+    _cup(pen, [(data, op.over), (index, op.over)], 9.0)
+    _arrow(pen, pen.x0 + 53, {"sum": "", "mean": "𝔼", "max": "Max"}[op.how])
+    y0, y1 = pen.at(index, NATURAL), pen.at(out, op.axis)
+    turn = pen.x0 + 20
+    pen.wire(index, NATURAL, pen.x0, y0, turn, y0)
+    pen.canvas.arrow(turn + 8, y0)
+    pen.wire(out, op.axis, turn + 4, y0, pen.x1, y1)
+
+
+def _runs(pen: Pen, ends: tuple[tuple[str, ...], tuple[str, ...]], word: float = 0.0) -> None:
+    """Axes of the operands that go on, alone or diagonally with a dot; they bend behind the arrow's word."""
+    (out,) = pen.placed.outs
+    for lane in out.lanes:
+        have = [
+            b for b, gone in zip(pen.placed.ins, ends, strict=True) if lane in b.lanes and lane not in gone
+        ]
+        if have and lane != NOTHING:
+            _kept(pen, lane, have, out, pen.x0 + 66 + word, late=46 + word)
+
+
+def _arrow(pen: Pen, start: float, word: str) -> None:
+    """What leaves the apex of a cup, and the word for how it is collected."""
+    y, end = _meeting(pen), start + 20 + (labels.width((Run(word),), 13) + 4 if word else 0.0)
+    pen.canvas.path(
+        f"M{number(start)} {number(y)}H{number(end - 7)}", (start, y, end, y), more=pen.node, tip=pen.tip
+    )
+    pen.canvas.arrow(end, y)
+    if word:
+        pen.canvas.math((Run(word),), (start + end) / 2 - 4, y - 5, 13, what="factor")

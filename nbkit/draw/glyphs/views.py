@@ -1,11 +1,8 @@
-"""Views: thick bars for merging, splitting and joining, pentagons and hexagons for slices, trapezoids for
-windows.
-"""
+"""Views: thick bars that merge, split and join axes, pentagons and hexagons for slices, dots for new axes."""
 
 from __future__ import annotations
 
-from nbkit.draw.canvas import number
-from nbkit.draw.glyphs.pen import Pen, glyph, moving
+from nbkit.draw.glyphs.pen import Pen, glyph
 from nbkit.draw.labels import Run
 from nbkit.language import ops
 
@@ -115,34 +112,17 @@ def _slice(pen: Pen) -> None:
         pen.canvas.math((Run(text),), x, y + 4.5, 12, what="inside")
 
 
-@glyph("window", width=lambda p: 48.0 + moving(p))
-def _window(pen: Pen) -> None:
-    """The trapezoid: an axis becomes window positions (top) and the inside of the window (bottom)."""
-    op = pen.placed.step.op_as(ops.Window)
-    (source,), (out,) = pen.placed.ins, pen.placed.outs
-    y, y1, yw = pen.at(source, op.axis), pen.at(out, op.axis), pen.at(out, op.name)
-    pen.through(end=pen.x0 + moving(pen.placed) if moving(pen.placed) else None)
-    x0, x1 = pen.x1 - 39, pen.x1 - 9
-    top = min(y, y1) - 12
-    foot = max(yw + 7, top + 40)
-    pen.wire(source, op.axis, pen.x0, y, x0, y)
-    pen.wire(out, op.axis, x1, y1, pen.x1, y1)
-    pen.wire(out, op.name, x1, yw, pen.x1, yw)
-    pen.canvas.polygon(
-        [(x0, top), (x1, top), (x1, foot), (x0, foot - 12)],
-        fill="window",
-        more=pen.node,
-        tip=pen.tip,
-        what="box",
-    )
-    reach = x1 if op.stride == 1 else x0 + 19
-    rise = (foot - 12) - (reach - x0) * 0.62
-    pen.canvas.path(
-        f"M{number(x0)} {number(foot - 12)}L{number(reach)} {number(rise)}", (x0, rise, reach, foot - 12)
-    )
-    pen.canvas.math((Run("★"),), x0 + 10, top + 15, 13, what="inside")
-    if op.stride > 1:
-        pen.canvas.math((Run(str(op.stride)),), x1 - 6, rise + 5, 13, what="inside")
+@glyph("expand", width=24.0)
+def _expand(pen: Pen) -> None:
+    """New axes along which nothing changes: wires that begin at dots."""
+    pen.through()
+    _, begins = pen.ports()
+    for bundle, lane in begins:
+        y = pen.at(bundle, lane)
+        pen.wire(bundle, lane, pen.x, y, pen.x1, y)
+        pen.canvas.circle(
+            pen.x, y, 3.35, fill="ink", stroke=None, layer="dot", more=pen.node, tip=pen.tip, what="dot"
+        )
 
 
 @glyph("box", width=76.0)
