@@ -2,6 +2,7 @@
 picture.
 """
 
+from nbkit.components.adaptation import lora as lora
 from nbkit.components.basic import activation as activation
 from nbkit.components.basic import embedding as embedding
 from nbkit.components.basic import mlp as mlp
@@ -17,13 +18,44 @@ from nbkit.components.convolution import max_pool as max_pool
 from nbkit.components.convolution import norm_activate as norm_activate
 from nbkit.components.convolution import resnet as resnet
 from nbkit.components.convolution import resnet_block as resnet_block
+from nbkit.components.diffusion import diffusion_unet as diffusion_unet
+from nbkit.components.diffusion import group_norm as group_norm
+from nbkit.components.diffusion import time_embedding as time_embedding
+from nbkit.components.diffusion import timed_block as timed_block
+from nbkit.components.experts import mixture_of_experts as mixture_of_experts
 from nbkit.components.gallery import catalogue as catalogue
 from nbkit.components.gallery import models as models
+from nbkit.components.graphs import edge_softmax as edge_softmax
+from nbkit.components.graphs import gcn as gcn
+from nbkit.components.graphs import graph_attention as graph_attention
+from nbkit.components.graphs import graph_conv as graph_conv
+from nbkit.components.graphs import message_passing as message_passing
+from nbkit.components.graphs import normalised_adjacency as normalised_adjacency
+from nbkit.components.heads import cross_attention as cross_attention
+from nbkit.components.heads import grouped_query_attention as grouped_query_attention
+from nbkit.components.heads import multi_query_attention as multi_query_attention
 from nbkit.components.ready import digits_convnet as digits_convnet
 from nbkit.components.ready import digits_mlp as digits_mlp
 from nbkit.components.ready import grokking_mlp as grokking_mlp
 from nbkit.components.ready import grokking_transformer as grokking_transformer
 from nbkit.components.ready import spirals_mlp as spirals_mlp
+from nbkit.components.recurrent import gru as gru
+from nbkit.components.recurrent import gru_cell as gru_cell
+from nbkit.components.recurrent import lstm as lstm
+from nbkit.components.recurrent import lstm_cell as lstm_cell
+from nbkit.components.recurrent import recurrent as recurrent
+from nbkit.components.recurrent import rnn as rnn
+from nbkit.components.recurrent import rnn_cell as rnn_cell
+from nbkit.components.seq2seq import decoder_layer as decoder_layer
+from nbkit.components.seq2seq import encoder_decoder as encoder_decoder
+from nbkit.components.seq2seq import encoder_layer as encoder_layer
+from nbkit.components.seq2seq import post_norm as post_norm
+from nbkit.components.seq2seq import sinusoidal_positions as sinusoidal_positions
+from nbkit.components.seq2seq import token_embedding as token_embedding
+from nbkit.components.state_space import causal_conv as causal_conv
+from nbkit.components.state_space import mamba as mamba
+from nbkit.components.state_space import mamba_block as mamba_block
+from nbkit.components.state_space import selective_scan as selective_scan
 from nbkit.components.transformer import attention as attention
 from nbkit.components.transformer import causal_attention as causal_attention
 from nbkit.components.transformer import dot_product_attention as dot_product_attention
@@ -32,3 +64,11 @@ from nbkit.components.transformer import last_position_block as last_position_bl
 from nbkit.components.transformer import multi_head_attention as multi_head_attention
 from nbkit.components.transformer import self_attention as self_attention
 from nbkit.components.transformer import transformer_block as transformer_block
+from nbkit.components.unet import double_conv as double_conv
+from nbkit.components.unet import unet as unet
+from nbkit.components.unet import unet_stages as unet_stages
+from nbkit.components.upsampling import transposed_conv as transposed_conv
+from nbkit.components.upsampling import upsample as upsample
+from nbkit.components.vision import patches as patches
+from nbkit.components.vision import vision_transformer as vision_transformer
+from nbkit.components.vision import visual_attention as visual_attention

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nbkit.language import Fn, ParseError
-from nbkit.language.functions import as_fn, block, skip
+from nbkit.language.decorator import Traceable
+from nbkit.language.functions import Named, as_fn, block, skip
 from nbkit.language.palette import dropout as dropout_op
 from nbkit.language.palette import elementwise, embed, linear, norm, positions, rms_norm
 from nbkit.language.sizes import is_possible, parse_size
@@ -114,6 +116,15 @@ def embedding(vocabulary: str = "v", features: str = "m", *, axis: str = "x", ke
         "embedding",
         embed(f"{vocabulary} -> {features}", "tokens", key=key) + positions(f"{axis} -> {features}"),
     )
+
+
+def called(name: str, fn: Fn) -> Fn:
+    """A block under another name: what one component is called inside another.
+
+    >>> print(called("feed_forward", mlp("4*m")).on("x m=64"))
+    feed_forward: R[x m=64] -> R[x m=64]
+    """
+    return replace(fn, name=name) if isinstance(fn, Named | Traceable) else fn.named(name)
 
 
 def size(value: int | str, what: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbkit.components.basic import residual
+from nbkit.components.basic import residual, size
 from nbkit.language import Fn, ParseError
 from nbkit.language.functions import block
 from nbkit.language.palette import (
@@ -28,7 +28,7 @@ from nbkit.language.sizes import is_count
 
 
 def conv(
-    n: int,
+    n: int | str,
     k: int = 3,
     stride: int = 1,
     *,
@@ -41,7 +41,8 @@ def conv(
 ) -> Fn:
     """A convolution to n channels: y[i, n] = Σ_{j, c} W[n, j, c] · x[s·i + d·j - p, c] + b[n].
 
-    Axes: x positions (`axis`, of rank 1, 2 or 3), c channels (`channels`). k window size, s `stride`, d
+    Axes: x positions (`axis`, of rank 1, 2 or 3), c channels (`channels`), n a number or a size such as
+    "2*c". k window size, s `stride`, d
     `dilation`, p `padding`: "same" gives x / s positions and needs divisibility, a number is elements at both
     ends. With `groups`, channels are split into g groups that do not see each other.
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition"; Abbott 2024, section
@@ -50,12 +51,13 @@ def conv(
     >>> print(conv(64, 3, stride=2).on("c=3 x:2=32"))
     conv: R[c=3 x:2=32] -> R[c=64 x:2=16]
     """
-    _positive("conv", n=n, groups=groups)
+    _positive("conv", groups=groups)
     slide = window(axis, k, stride, dilation=dilation, padding=padding)
     c = channels
     if groups == 1:
-        return block("conv", slide >> linear(f"w {c} -> {c}={n}", bias=bias))
-    if n % groups:
+        return block("conv", slide >> linear(f"w {c} -> {c}={size(n, 'n')}", bias=bias))
+    _positive("conv", n=n)
+    if not isinstance(n, int) or n % groups:
         raise ParseError(f"conv: {groups} groups cannot share {n} channels equally; choose a divisor of {n}")
     each = linear(f"w {c} -> {c}={n // groups}", bias=bias, per="g")
     return block("conv", split(f"{c} -> g={groups} {c}") >> slide >> each >> merge(f"g {c} -> {c}"))
@@ -218,7 +220,7 @@ def resnet(
     return block("resnet", network >> norm_activate() >> global_average_pool() >> linear(f"c -> o={classes}"))
 
 
-def _positive(what: str, **numbers: int) -> None:
+def _positive(what: str, **numbers: int | str) -> None:
     for name, number in numbers.items():
-        if not is_count(number) or number < 1:
+        if not is_count(number) or int(number) < 1:
             raise ParseError(f"{what}: {name} must be a positive integer, found {str(number)[:40]}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nbkit.components import basic, convolution, ready, transformer
+from nbkit.components import basic, convolution, heads, ready, transformer, vision
 from nbkit.language import Diagram
 
 
@@ -21,6 +21,10 @@ def catalogue() -> dict[str, Callable[[], Diagram]]:
         "causal-attention": lambda: transformer.causal_attention.on("y k, x k, x k"),
         "multi-head-attention": lambda: transformer.multi_head_attention().on("y m, x m"),
         "self-attention": lambda: transformer.self_attention(causal=True).named("self_attention").on("x m"),
+        "grouped-query-attention": lambda: heads.grouped_query_attention(8, 2).on("y m, x m"),
+        "multi-query-attention": lambda: heads.multi_query_attention(8).on("y m, x m"),
+        "cross-attention": lambda: heads.cross_attention().on("y m, x n"),
+        "visual-attention": lambda: vision.visual_attention(4).on("c=32 x:2"),
         "transformer-block": lambda: transformer.transformer_block(hidden="f").on("x m"),
         "last-position-block": lambda: transformer.last_position_block(hidden="f").on("x m"),
         "gpt": lambda: transformer.gpt(12, hidden="f").on("N(v)[x]"),

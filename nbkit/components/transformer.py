@@ -88,7 +88,7 @@ def multi_head_attention(
 
     @diagram("y m, x m -> y m")
     def multi_head_attention(y: Traced, x: Traced) -> Any:
-        _check_heads(y, heads, head_size)
+        check_heads(y, heads, head_size)
         q = linear(f"m -> {shared} {each}", "Q", bias=bias)(y)
         keys = linear(f"m -> {shared} {each}", "K", bias=bias)(x)
         values = linear(f"m -> {shared} {each}", "V", bias=bias)(x)
@@ -97,7 +97,7 @@ def multi_head_attention(
     return multi_head_attention
 
 
-def _check_heads(wire: Traced, heads: int | str | None, head_size: int | str | None) -> None:
+def check_heads(wire: Traced, heads: int | str | None, head_size: int | str | None) -> None:
     """Heads that share the features among them must divide their number."""
     features = wire.type["m"].size
     if head_size is None and is_count(heads) and not is_possible(features / Integer(heads)):

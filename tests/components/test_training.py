@@ -6,7 +6,7 @@ import torch
 from nbkit import Diagram, index
 from nbkit.components import catalogue, grokking_transformer, last_position_block, transformer_block
 
-SIZES = {"x": 4, "y": 4, "m": 8, "h": 2, "k": 4, "f": 6, "v": 7, "b": 3, "c": 2}
+SIZES = {"x": 4, "y": 4, "m": 8, "h": 2, "k": 4, "f": 6, "v": 7, "b": 3, "c": 2, "n": 5}
 
 
 def compiled(name: str) -> tuple[Diagram, torch.nn.Module]:
