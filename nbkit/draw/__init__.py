@@ -1,6 +1,7 @@
 """Diagrams as pictures: neural circuit diagrams in SVG, without a browser and without torch."""
 
 from nbkit.draw.dot import dot as dot
+from nbkit.draw.equations import equations as equations
 from nbkit.draw.show import explain as explain
 from nbkit.draw.show import mimebundle as mimebundle
 from nbkit.draw.show import save as save
