@@ -56,6 +56,7 @@ from nbkit.components.state_space import causal_conv as causal_conv
 from nbkit.components.state_space import mamba as mamba
 from nbkit.components.state_space import mamba_block as mamba_block
 from nbkit.components.state_space import selective_scan as selective_scan
+from nbkit.components.state_space import state_space_cell as state_space_cell
 from nbkit.components.transformer import attention as attention
 from nbkit.components.transformer import causal_attention as causal_attention
 from nbkit.components.transformer import dot_product_attention as dot_product_attention

@@ -16,7 +16,7 @@ from nbkit.components.upsampling import upsample
 from nbkit.language import Fn
 from nbkit.language.decorator import diagram
 from nbkit.language.functions import block, skip
-from nbkit.language.palette import cast, concat, elementwise, linear, merge, multiply, norm, silu, split
+from nbkit.language.palette import cast, concat, elementwise, expand, linear, merge, norm, silu, split
 from nbkit.language.trace import Traced
 
 
@@ -48,8 +48,8 @@ def time_embedding(features: int = 64) -> Fn:
 
     @diagram(" -> m")
     def time_embedding(time: Traced) -> Any:
-        moment = time >> cast("R")
-        angle = multiply(moment, frequencies(f"j={features // 2}")(moment))
+        moment = time >> cast("R") >> expand(f"j={features // 2}")
+        angle = moment * frequencies("j")(moment)
         waves = concat("j")(*(angle >> elementwise(wave) for wave in ("sin", "cos")))
         return waves >> linear(f"j -> m={features}", "W1") >> silu >> linear(f"m -> m={features}", "W2")
 

@@ -100,10 +100,9 @@ def gcn(hidden: int = 16, classes: int = 7) -> Fn:
 def message_passing(hidden: int = 32, how: str = "sum") -> Fn:
     """Message passing: every edge computes a message from its two ends, every node adds up what reaches it.
 
-    message[e] = M(x[from e], x[to e]); y[n] = x[n] + U(x[n], Σ_{e to n} message[e]); M and U have one hidden
-    layer
+    message[e] = M(x[from e], x[to e]), y[n] = x[n] + U(x[n], Σ_{e to n} message[e])
 
-    Axes: n nodes, m features, e edges, f `hidden` units. `how`: messages are collected by "sum", "mean" or
+    Axes: n nodes, m features, e edges, f `hidden` units; M and U have one hidden layer. `how`: messages are collected by "sum", "mean" or
     "max". Edges are two arrays of indices: where they come from, where they go.
     Source: Gilmer et al. 2017, "Neural Message Passing for Quantum Chemistry" (arXiv 1704.01212), equations 1
     and 2.
@@ -124,12 +123,12 @@ def message_passing(hidden: int = 32, how: str = "sum") -> Fn:
     @diagram("m, f -> m")
     def update(node: Traced, received: Traced) -> Any:
         both = linear(f"m -> f={hidden}", "W1")(node) + linear("f -> f", "W2", bias=False)(received)
-        return both >> relu >> linear("f -> m", "W3")
+        return node + (both >> relu >> linear("f -> m", "W3"))
 
     @diagram("n m, e, e -> n m")
     def message_passing(x: Traced, senders: Traced, receivers: Traced) -> Any:
         sent = message(gather("n", "senders")(x, senders), gather("n", "receivers")(x, receivers))
-        return x + update(x, scatter("n", "e", how, "collect")(sent, receivers))
+        return update(x, scatter("n", "e", how, "collect")(sent, receivers))
 
     return message_passing
 

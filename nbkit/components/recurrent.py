@@ -35,12 +35,12 @@ def rnn_cell() -> Fn:
 
 
 def gru_cell() -> Fn:
-    """The gated recurrent unit: h' = z ⊙ h + (1 - z) ⊙ tanh(W x + r ⊙ U h), with gates r, z = σ(W x + U h).
+    """The gated recurrent unit: h' = n + z ⊙ (h - n), n = tanh(W x + r ⊙ U h), r and z = σ(W_g x + U_g h).
 
-    Axes: m features of the input, h hidden units, g=3 rows of W and U: reset, update, new. The mix is written
-    n + z ⊙ (h - n), which is the same.
+    Axes: m features of the input, h hidden units, g=2 gates: reset r and update z. It is the usual (1 - z) ⊙
+    n + z ⊙ h.
     Source: Cho et al. 2014, "Learning Phrase Representations" (arXiv 1406.1078), equations 5 to 8, with r
-    behind U as in torch. It is `torch.nn.GRUCell`, with rows in the same order.
+    behind U as in torch. It is `torch.nn.GRUCell`, whose rows are those of W_g, then W (U_g, then U).
 
     >>> print(gru_cell().on("h=32, m=8"))
     gru_cell: R[h=32], R[m=8] -> R[h=32], R[h=32]
@@ -49,10 +49,9 @@ def gru_cell() -> Fn:
 
     @diagram("h, m -> h, h")
     def gru_cell(state: Traced, x: Traced) -> Any:
-        wx = linear("m -> g=3 h", "W")(x)
-        uh = linear("h -> g=3 h", "U")(state)
-        reset, update = (sigmoid(wx["g", row] + uh["g", row]) for row in (0, 1))
-        proposed = tanh(wx["g", 2] + reset * uh["g", 2])
+        gates = sigmoid(linear("h -> g=2 h", "U_g")(state) + linear("m -> g=2 h", "W_g")(x))
+        reset, update = gates["g", 0], gates["g", 1]
+        proposed = tanh(reset * linear("h -> h", "U")(state) + linear("m -> h", "W")(x))
         new = proposed + update * (state + minus(proposed))
         return new, new
 
@@ -75,10 +74,10 @@ def lstm_cell() -> Fn:
 
     @diagram("h, h, m -> h, h, h")
     def lstm_cell(state: Traced, memory: Traced, x: Traced) -> Any:
-        gates = linear("m -> g=4 h", "W")(x) + linear("h -> g=4 h", "U")(state)
-        take, keep, give = (sigmoid(gates["g", row]) for row in (0, 1, 3))
-        memory = keep * memory + take * tanh(gates["g", 2])
-        state = give * tanh(memory)
+        gates = linear("h -> g=4 h", "U")(state) + linear("m -> g=4 h", "W")(x)
+        take, keep, proposed, give = (gates["g", row] for row in range(4))
+        memory = sigmoid(keep) * memory + sigmoid(take) * tanh(proposed)
+        state = sigmoid(give) * tanh(memory)
         return state, memory, state
 
     return lstm_cell

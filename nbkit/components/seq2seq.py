@@ -18,7 +18,6 @@ from nbkit.language.palette import (
     cast,
     concat,
     constant,
-    einsum,
     elementwise,
     embed,
     expand,
@@ -51,32 +50,25 @@ def sinusoidal_positions(features: str = "m", *, axis: str = "x", base: float = 
 
     @diagram(f"{axis} -> {axis} {name}")
     def sinusoidal_positions(x: Traced) -> Any:
-        place = x >> indices(axis, "place") >> cast("R")
-        frequency = frequencies(half, base)(place)
-        angle = einsum(f"{axis}, j -> {axis} j", "angle")(place, frequency)
+        place = x >> indices(axis, "place") >> cast("R") >> expand(half)
+        angle = place * frequencies("j", base)(place)
         waves = [angle >> elementwise(wave) >> expand("s=1") for wave in ("sin", "cos")]
         return concat("s")(*waves) >> merge(f"j s -> {name}")
 
     return sinusoidal_positions
 
 
-def frequencies(axis: str, base: float = 10_000.0) -> Fn:
-    """Angular frequencies that fall geometrically: ω_j = base^(-j/|j|), j = 0 … |j|-1.
+def frequencies(axis: str = "j", base: float = 10_000.0) -> Fn:
+    """Angular frequencies that fall geometrically along an axis: ω_j = base^(-j/|j|), j = 0 … |j|-1.
 
-    Axes: `axis` with its size, as in "j=32". The values of its input are not read.
+    Axes: j frequencies (`axis`). The values of its input are not read, only the size of that axis.
     Source: Vaswani et al. 2017 (arXiv 1706.03762), section 3.5.
 
-    >>> print(frequencies("j=32").on("x"))
-    frequencies: R[x] -> R[j=32]
+    >>> print(frequencies("j").on("x j=32"))
+    diagram: R[x j=32] -> R[j=32]
     """
-    name = axis.partition("=")[0]
-
-    @diagram(f" -> {name}")
-    def frequencies(x: Traced) -> Any:
-        count = constant(0, axis)(x) >> indices(name) >> cast("R") >> scale(f"-1/{name}")
-        return multiply(count, constant(math.log(base), name="log_base")(x)) >> elementwise("exp")
-
-    return frequencies
+    exponent = indices(axis) >> cast("R") >> scale(f"-1/{axis}")
+    return exponent >> (skip, constant(math.log(base), name="log_base")) >> multiply >> elementwise("exp")
 
 
 def token_embedding(

@@ -18,33 +18,34 @@ from nbkit.language.trace import Traced
 
 
 def state_space_cell() -> Fn:
-    """One step of a discretised state space: h' = Ā ⊙ h + B̄x, y[d] = Σ_n C[n] · h'[d, n].
+    """One step of a state space: h' = exp(Δ A) ⊙ h + Δ B x, y[d] = Σ_n C[n] · h'[d, n] + D[d] · x[d].
 
-    Axes: d channels, n states of a channel.
-    Source: Gu & Dao 2023, "Mamba" (arXiv 2312.00752), equation 2.
+    Axes: d channels, n states of a channel. It takes the state, the step size Δ, B, x and C.
+    A = -exp(`A_log`) is negative, so that states decay; it is -1 at first (in Mamba's code, -(n + 1)).
+    Source: Gu & Dao 2023, "Mamba" (arXiv 2312.00752), equations 2 and 4, B discretised by Euler's rule as in
+    its code.
 
-    >>> print(state_space_cell().on("d n, d n, d n, n"))
-    state_space_cell: R[d n], R[d n], R[d n], R[n] -> R[d n], R[d]
+    >>> print(state_space_cell().on("d n, d, n, d, n"))
+    state_space_cell: R[d n], R[d], R[n], R[d], R[n] -> R[d n], R[d]
     """
 
-    @diagram("d n, d n, d n, n -> d n, d")
-    def state_space_cell(state: Traced, decay: Traced, entering: Traced, reading: Traced) -> Any:
-        state = decay * state + entering
-        return state, einsum("d n, n -> d", "read")(state, reading)
+    @diagram("d n, d, n, d, n -> d n, d")
+    def state_space_cell(state: Traced, step: Traced, b: Traced, x: Traced, c: Traced) -> Any:
+        rate = x >> parameter("d n", "A_log", init="zeros") >> exp >> elementwise("neg")
+        decay = einsum("d, d n -> d n", "discretise_A")(step, rate) >> exp
+        state = state * decay + einsum("d, n, d -> d n", "discretise_B")(step, b, x)
+        return state, einsum("d n, n -> d", "read")(state, c) + x * parameter("d", "D", init="ones")(x)
 
     return state_space_cell
 
 
 def selective_scan(states: int = 16, rank: int | str = "ceiling(d/16)") -> Fn:
-    """A selective state space: A is fixed, Δ, B and C are linear in what is read.
+    """A selective state space: the step Δ, what enters (B) and what is read (C) depend on the sequence.
 
-    Δ = softplus(W_Δ x), B = W_B x, C = W_C x; Ā = exp(Δ A), B̄ = Δ B; h_t = Ā_t h_{t-1} + B̄_t x_t, y_t = C_t
-    h_t + D x_t
+    Δ = softplus(W_Δ x), B = W_B x, C = W_C x; h_t = exp(Δ_t A) h_{t-1} + Δ_t B_t x_t, y_t = C_t h_t + D x_t
 
-    Axes: t positions, d channels, n `states` of each channel, r `rank` of Δ. A = -exp(`A_log`) is negative,
-    so that every state decays; it starts at -1 everywhere (the paper's real A starts at -(n + 1)).
-    Source: Gu & Dao 2023, "Mamba" (arXiv 2312.00752), algorithm 2 and section 3.6 (B̄ by Euler's rule, as in
-    its code).
+    Axes: t positions, d channels, n `states` of each channel, r `rank` of W_Δ.
+    Source: Gu & Dao 2023, "Mamba" (arXiv 2312.00752), algorithm 2 and section 3.6.
 
     >>> print(selective_scan(16).on("t d=64"))
     selective_scan: R[t d=64] -> R[t d=64]
@@ -54,14 +55,11 @@ def selective_scan(states: int = 16, rank: int | str = "ceiling(d/16)") -> Fn:
     def selective_scan(x: Traced) -> Any:
         step = x >> linear(f"d -> r={rank}", "compress", bias=False) >> linear("r -> d", "step")
         step = step >> elementwise("softplus")
-        entering = linear(f"d -> n={states}", "B", bias=False)(x)
-        reading = linear(f"d -> n={states}", "C", bias=False)(x)
-        rate = x >> parameter(f"d n={states}", "A_log", init="zeros") >> exp >> elementwise("neg")
-        decay = einsum("d, d n -> d n", "discretise_A")(step, rate) >> exp
-        driven = einsum("d, n, d -> d n", "discretise_B")(step, entering, x)
+        b = linear(f"d -> n={states}", "B", bias=False)(x)
+        c = linear(f"d -> n={states}", "C", bias=False)(x)
         zero = constant(0, f"d n={states}", "zero")(x)
-        _, y = scan(state_space_cell(), "t")(zero, decay, driven, reading)
-        return y + x * parameter("d", "D", init="ones")(x)
+        _, y = scan(state_space_cell(), "t")(zero, step, b, x, c)
+        return y
 
     return selective_scan
 
