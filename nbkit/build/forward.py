@@ -9,11 +9,12 @@ two dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol, ceiling, floor, solve
 
+from nbkit.build.batches import Source
 from nbkit.build.names import TAKEN_BY_CODE, identifier
 from nbkit.build.plan import Step
 from nbkit.build.weights import Weights
@@ -51,6 +52,8 @@ class Forward:
     lines: list[tuple[str, str]] = field(default_factory=list)  # code, comment
     values: dict[int, Value] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    batches: Mapping[int, Source] = field(default_factory=dict)  # which batches stand in front of each wire
+    keeps_like: bool = False  # whether the module keeps an empty tensor that says its kind of numbers
 
     def __post_init__(self) -> None:
         self.taken = set(TAKEN_BY_CODE)
@@ -99,6 +102,19 @@ class Forward:
     def module(self, step: Step) -> str:
         """The submodule that belongs to a step."""
         return f"self.{self.attributes[step.node.id]}"
+
+    def like(self) -> str:
+        """A tensor whose kind of numbers and device new ones have: an input, or one that the module keeps."""
+        for wire, text in zip(self.diagram.ins, self.inputs, strict=True):
+            if self.type(wire).bound is None:
+                return text
+        self.keeps_like = True
+        return "self.like"
+
+    def joined(self, wires: Sequence[int], texts: Sequence[str], place: int) -> str:
+        """Arrays one after the other; not all of them may have the same batches in front."""
+        alike = len({self.batches.get(wire, wire) for wire in wires}) == 1
+        return f"{'torch.cat' if alike else 'join'}(({', '.join(texts)},), {place})"
 
     # -- sizes -------------------------------------------------------------------------------------------
 
@@ -212,9 +228,9 @@ class Forward:
         if len(places) > 1 and places == list(range(-len(places), 0)):
             sizes = f"{first.text}.shape[{places[0]}:]"
         else:
-            sizes = _tuple([self.extent(dim, *shapes) for dim in order])
-        names = _tuple([repr(name) for name, _ in order])
-        listed, axes = (_tuple([repr(item) for item in items]) for items in (texts, over))
+            sizes = sequence([self.extent(dim, *shapes) for dim in order])
+        names = sequence([repr(name) for name, _ in order])
+        listed, axes = (sequence([repr(item) for item in items]) for items in (texts, over))
         code = f"{which}({listed}, {names}, {sizes}, {first.text}.device, {axes})"
         return Value(code, tuple(order), batched=False)
 
@@ -257,7 +273,8 @@ def _wrapped(line: str) -> list[str]:
     return [line[: opening + 1], f"{indent}    {line[opening + 1 : -1]}", f"{indent})"]
 
 
-def _tuple(items: Sequence[str]) -> str:
+def sequence(items: Sequence[str]) -> str:
+    """The text of a tuple."""
     return f"({', '.join(items)}{',' * (len(items) == 1)})"
 
 

@@ -8,6 +8,7 @@ weight is initialised as its first user's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nbkit.build import runtime
-from nbkit.build.weights import Weights
+from nbkit.build.weights import Weights, kernel_crop
 
 
 class GroupedLinear(nn.Module):
@@ -68,6 +69,37 @@ class Positions(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(map(str, self.weight.shape))
+
+
+class Parameter(nn.Module):
+    """A learned array, or a fixed one (a buffer). weight: the axes of the array."""
+
+    weight: Tensor
+
+    def __init__(self, shape: tuple[int, ...], *, trainable: bool = True) -> None:
+        super().__init__()
+        if trainable:
+            self.weight = nn.Parameter(torch.empty(shape))
+        else:
+            self.register_buffer("weight", torch.empty(shape))
+
+    def forward(self) -> Tensor:
+        return self.weight
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.weight.shape))
+
+
+class Affine(nn.Module):
+    """A weight and a bias after a normalisation, over axes of their own. weight, bias (per)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def extra_repr(self) -> str:
+        return str(self.weight.shape[0])
 
 
 class _AnyImage(nn.modules.batchnorm._BatchNorm):
@@ -126,6 +158,45 @@ def _conv(held: Weights, shapes: Shapes) -> nn.Module:
     return module
 
 
+def _conv_transpose(held: Weights, shapes: Shapes) -> nn.Module:
+    inputs, outputs, *kernel = shapes["weight"]
+    groups = int(held.groups)
+    each = [f for f, rank in zip(held.folds, held.ranks, strict=True) for _ in range(rank)]
+    crops = [kernel_crop(fold, size) for fold, size in zip(each, kernel, strict=True)]
+    kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[held.spatial - 1]
+    module: nn.Module = kind(
+        inputs,
+        outputs * groups,
+        tuple(kernel),  # type: ignore[arg-type]  # as many numbers as dimensions
+        stride=tuple(fold.stride for fold in each),  # type: ignore[arg-type]
+        padding=tuple(crop or 0 for crop, _ in crops),  # type: ignore[arg-type]
+        output_padding=tuple(more for _, more in crops),  # type: ignore[arg-type]
+        groups=groups,
+        bias=False,
+        dilation=tuple(fold.dilation for fold in each),  # type: ignore[arg-type]
+    )
+    return module
+
+
+def _parameter(held: Weights, shapes: Shapes) -> nn.Module:
+    module = Parameter(shapes["weight"], trainable=not held.buffer)
+    with torch.no_grad():
+        if held.init == "normal":
+            last = math.prod(int(axis.numel) for axis in held.cols)
+            nn.init.normal_(module.weight, std=last**-0.5)
+        else:
+            nn.init.constant_(module.weight, float(held.init == "ones"))
+    return module
+
+
+def _group_norm(held: Weights, shapes: Shapes) -> nn.Module:
+    return nn.GroupNorm(int(held.groups), *shapes["weight"], eps=held.eps)
+
+
+def _affine(_held: Weights, shapes: Shapes) -> nn.Module:
+    return Affine(*shapes["weight"])
+
+
 def _embedding(_held: Weights, shapes: Shapes) -> nn.Module:
     vocabulary, features = shapes["weight"]
     module = nn.Embedding(vocabulary, features)
@@ -159,8 +230,12 @@ MAKERS: dict[str, Callable[[Weights, Shapes], nn.Module]] = {
     "Linear": _linear,
     "Grouped": _grouped,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Embedding": _embedding,
     "Positions": _positions,
+    "Parameter": _parameter,
+    "GroupNorm": _group_norm,
+    "Affine": _affine,
     "LayerNorm": _layer_norm,
     "RMSNorm": _rms_norm,
     "BatchNorm": _batch_norm,

@@ -17,13 +17,14 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from nbkit.build import runtime
+from nbkit.build import boxes, runtime
 from nbkit.build.explain import explain
 from nbkit.build.holders import MAKERS, TransposedLinear
 from nbkit.build.program import Part, Program, program
 from nbkit.build.weights import Keys, Weights, sizes_needed
 from nbkit.language.diagram import Diagram
 from nbkit.language.errors import BindingError
+from nbkit.language.ops import Torch
 
 
 class DiagramModule(nn.Module):
@@ -117,12 +118,14 @@ class _Shared:
 
     def __init__(self) -> None:
         self.keys = Keys()
-        self.parameters: dict[str, nn.Parameter] = {}
+        self.weights: dict[str, Any] = {}  # parameters, or buffers
 
 
 def _module(whole: Program, shared: _Shared, base: type[DiagramModule] = DiagramModule) -> DiagramModule:
     members = {"program": whole, "forward": _compiled(whole.name, whole.text), "__module__": "nbkit.build"}
     module: DiagramModule = type(whole.name, (base,), members)()
+    if whole.keeps_like:
+        module.register_buffer("like", torch.empty(0), persistent=False)
     for name, part in whole.parts.items():
         module.add_module(name, _part(part, shared))
     return module
@@ -131,9 +134,14 @@ def _module(whole: Program, shared: _Shared, base: type[DiagramModule] = Diagram
 def _part(part: Part, shared: _Shared) -> nn.Module:
     if isinstance(part.inside, Weights):
         return _learned(part.path, part.inside, shared)
+    if isinstance(part.inside, Torch):
+        return boxes.make(part.inside, part.path)
+    if isinstance(part.inside, tuple):
+        return nn.ModuleList(_module(each, shared) for each in part.inside)
     if part.n is None or part.tied:
         return _module(part.inside, shared)
-    return nn.ModuleList(_module(part.inside, shared) for _ in range(part.n))
+    inside = part.inside
+    return nn.ModuleList(_module(inside, shared) for _ in range(part.n))
 
 
 @lru_cache(maxsize=1024)
@@ -153,11 +161,13 @@ def _learned(path: str, held: Weights, shared: _Shared) -> nn.Module:
     shapes = {name: tuple(int(size) for size in shape) for name, shape in held.shapes.items()}
     sharing = shared.keys.claim(path, held)
     if sharing == "transposed":
-        return TransposedLinear(shared.parameters[held.key], bias="bias" in shapes)
-    module = MAKERS[held.module](held, shapes)
-    if sharing == "same":
-        module.register_parameter("weight", shared.parameters[held.key])
-    elif held.key:
-        weight = module.get_parameter("weight")
-        shared.parameters[held.key] = weight
-    return module
+        module: nn.Module = TransposedLinear(shared.weights[held.key], bias="bias" in shapes)
+    else:
+        module = MAKERS[held.module](held, shapes)
+    if sharing == "same" and held.buffer:
+        module.register_buffer("weight", shared.weights[held.key])
+    elif sharing == "same":
+        module.register_parameter("weight", shared.weights[held.key])
+    elif sharing == "own" and held.key:
+        shared.weights[held.key] = module.weight
+    return module.requires_grad_(False) if held.frozen else module

@@ -40,6 +40,7 @@ TAKEN_BY_MODULES = frozenset(
         "get_submodule",
         "half",
         "ipu",
+        "like",
         "load_state_dict",
         "modules",
         "mtia",
@@ -78,7 +79,23 @@ TAKEN_BY_MODULES = frozenset(
 )
 # The words of generated code; `runtime.WORDS` says what they mean, and nothing else is in its scope.
 WORDS = frozenset(
-    ["F", "allowed", "check_stride", "forbidden", "grouped", "inf", "join", "rows", "spatial", "torch"]
+    [
+        "F",
+        "allowed",
+        "boxed",
+        "check_stride",
+        "collect",
+        "forbidden",
+        "grouped",
+        "inf",
+        "join",
+        "overlap",
+        "pile",
+        "rows",
+        "spatial",
+        "take",
+        "torch",
+    ]
 )
 # A wire may not take these names.
 TAKEN_BY_CODE = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *WORDS, "self", "layer"])

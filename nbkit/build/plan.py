@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from nbkit.build.weights import makers, weights, window_chain
+from nbkit.build.weights import fold_chain, makers, weights, window_chain
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
 from nbkit.language.diagram import Diagram, Node
@@ -54,6 +54,42 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class TransposedConvolution:
+    """A linear map that makes windows, then folds that add them up."""
+
+    linear: ops.Linear
+    folds: tuple[ops.Fold, ...]
+    spatial: int
+
+    def __str__(self) -> str:
+        return f"conv_transpose{self.spatial}d"
+
+
+@dataclass(frozen=True)
+class Upsampling:
+    """Each element of an axis `factor` times: a new axis, merged behind it."""
+
+    axis: str
+    factor: int
+    name: str
+
+    def __str__(self) -> str:
+        return "interpolate"
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    """Normalisation in groups; `channels` are the axes that are one for the kernel (or one that is split)."""
+
+    norm: ops.Norm
+    channels: tuple[str, ...]
+    merged: str = ""
+
+    def __str__(self) -> str:
+        return "group_norm"
+
+
+@dataclass(frozen=True)
 class Pool:
     """Windows, then their maximum or mean."""
 
@@ -69,7 +105,7 @@ class Pool:
 class Step:
     """One step: the nodes that it computes (the last gives it its name and outputs) and their inputs."""
 
-    op: Op | Attention | Convolution | Pool
+    op: Op | Attention | Convolution | TransposedConvolution | Upsampling | GroupNorm | Pool
     nodes: tuple[Node, ...]
     ins: tuple[int, ...]
 
@@ -141,6 +177,10 @@ class _View:
                 return self.attention(node, op)
             case ops.Linear() as op:
                 held = weights(self.diagram, node)
+                if held is not None and held.module == "ConvTranspose":
+                    produced = [token.name for token in parse_spec(op.spec).outs[0]]
+                    folds = fold_chain(self.diagram, node.outs[0], produced, op.per.split())
+                    return Step(TransposedConvolution(op, held.folds, held.spatial), (node, *folds), node.ins)
                 if held is None or held.module != "Conv" or any(w.fill != "0" for w in held.windows):
                     return None
                 consumed = [token.name for token in parse_spec(op.spec).ins[0]]
@@ -150,7 +190,44 @@ class _View:
                 return Step(Convolution(held.windows, op, held.spatial), (*chain, node), chain[0].ins)
             case ops.Reduce(how="max" | "mean") as op:
                 return self.pool(node, op)
+            case ops.Merge() as op:
+                return self.upsampling(node, op)
+            case ops.Norm() as op:
+                held = weights(self.diagram, node)
+                return self.groups(node, op) if held is not None and held.module == "GroupNorm" else None
         return None
+
+    def upsampling(self, node: Node, op: ops.Merge) -> Step | None:
+        before = self.makers.get(node.ins[0])
+        if before is None or not isinstance(before.op, ops.Expand) or not self.only_between([before]):
+            return None
+        spec, array = parse_spec(op.spec), self.diagram.wires[node.ins[0]].type
+        names = tuple(token.name for token in spec.ins[0])
+        added = set(array.names) - set(self.names(before.ins[0]))
+        if len(names) != 2 or added != {names[1]} or array.bound is not None:
+            return None
+        factor = array[names[1]].size
+        if not factor.is_Integer or array[names[0]].rank > 3:
+            return None
+        return Step(Upsampling(names[0], int(factor), spec.outs[0][0].name), (before, node), before.ins)
+
+    def groups(self, node: Node, op: ops.Norm) -> Step:
+        """A norm within groups of channels, with the split and the merge around it if they are there."""
+        channels = tuple(op.per.split())
+        before, after = self.makers.get(node.ins[0]), self.readers.get(node.outs[0])
+        if (
+            before is not None
+            and after is not None
+            and isinstance(before.op, ops.Split)
+            and isinstance(after.op, ops.Merge)
+            and self.only_between([before, node])
+        ):
+            split, merge = parse_spec(before.op.spec), parse_spec(after.op.spec)
+            apart, together = (tuple(t.name for t in side[0]) for side in (split.outs, merge.ins))
+            old, new = split.ins[0][0].name, merge.outs[0][0].name
+            if apart == together == channels and self.rank(before.ins[0], old) == 1:
+                return Step(GroupNorm(op, (old,), new), (before, node, after), before.ins)
+        return Step(GroupNorm(op, channels), (node,), node.ins)
 
     def pool(self, node: Node, op: ops.Reduce) -> Step | None:
         axes = op.axes.split()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
+from math import inf, prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,88 @@ def join(parts: Sequence[Tensor], dim: int) -> Tensor:
     n = min(part.dim() for part in parts)
     batch = max((part.shape[: part.dim() - n] for part in parts), key=len)
     return torch.cat([part.expand(*batch, *part.shape[part.dim() - n :]) for part in parts], dim)
+
+
+def pile(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """The results of a scan, one for each position; some may lack the leading batch dimensions of others."""
+    if len({part.shape for part in parts}) > 1:
+        parts = torch.broadcast_tensors(*parts)
+    return torch.stack(tuple(parts), dim)
+
+
+def overlap(x: Tensor, stride: int, dilation: int, before: int, after: int) -> Tensor:
+    """Windows added up: "… i j" to "… n", with so many elements cut off (or zeros added, if negative)."""
+    *lead, places, size = x.shape
+    full = (places - 1) * stride + dilation * (size - 1) + 1
+    columns = x.reshape(-1, places, size).transpose(1, 2)
+    y = F.fold(columns, (1, full), (1, size), dilation=(1, dilation), stride=(1, stride))
+    return F.pad(y.reshape(*lead, full), (-before, -after))
+
+
+def take(x: Tensor, index: Tensor, fresh: int, rest: int) -> Tensor:
+    """Elements by index: x "… n *rest" and index "… *fresh" give "… *fresh *rest"."""
+    new, tail = index.shape[index.dim() - fresh :], x.shape[x.dim() - rest :]
+    table = x.reshape(*x.shape[: x.dim() - rest], prod(tail))
+    lead = index.shape[: index.dim() - fresh]
+    flat = index.reshape(*lead, prod(new))
+    if not lead:  # the same indices for all
+        found = table.index_select(-2, flat)
+    elif table.dim() == 2:  # the same table for all
+        found = table.index_select(0, flat.flatten()).view(*flat.shape, table.shape[-1])
+    else:
+        lead = torch.broadcast_shapes(lead, table.shape[:-2])
+        table = table.expand(*lead, *table.shape[-2:])
+        found = table.gather(-2, flat.unsqueeze(-1).expand(*lead, flat.shape[-1], table.shape[-1]))
+    return found.reshape(*found.shape[:-2], *new, *tail)
+
+
+def collect(x: Tensor, index: Tensor, n: int, how: str, rest: int) -> Tensor:
+    """Elements brought to where an index points: x "… e *rest", index "… e", result "… n *rest".
+
+    Sum, mean or max of those that meet; 0 where none comes.
+    """
+    tail = x.shape[x.dim() - rest :]
+    flat = x.reshape(*x.shape[: x.dim() - rest], prod(tail))
+    counts = index.new_zeros(*index.shape[:-1], n).scatter_add(-1, index, torch.ones_like(index))
+    lead = torch.broadcast_shapes(index.shape[:-1], flat.shape[:-2])
+    flat = flat.expand(*lead, *flat.shape[-2:])
+    where = index.unsqueeze(-1).expand(flat.shape)
+    if how == "max":
+        least = flat.new_full((*lead, n, flat.shape[-1]), -inf)
+        y = least.scatter_reduce(-2, where, flat, "amax").masked_fill(counts.unsqueeze(-1) == 0, 0.0)
+    else:
+        y = flat.new_zeros(*lead, n, flat.shape[-1]).scatter_add(-2, where, flat)
+        if how == "mean":
+            y = y / counts.clamp(min=1).unsqueeze(-1)
+    return y.reshape(*lead, n, *tail)
+
+
+def boxed(
+    module: Callable[..., Any],
+    inputs: tuple[Tensor, ...],
+    targets: tuple[int, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    place: str,
+    spec: str,
+) -> Any:
+    """What a torch box gives, checked: the dimensions that are woven in front, then those of `shapes`.
+
+    `targets` counts the dimensions of each input that are the box's own. `DiagramError` for other shapes.
+    """
+    found = module(*inputs)
+    results = found if isinstance(found, tuple | list) else (found,)
+    lead = torch.broadcast_shapes(*(x.shape[: x.dim() - n] for x, n in zip(inputs, targets, strict=True)))
+    wanted = [(*lead, *shape) for shape in shapes]
+    given = [tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__ for y in results]
+    if given != wanted:
+        took, expected, got = (
+            ", ".join(map(str, side)) for side in ([tuple(x.shape) for x in inputs], wanted, given)
+        )
+        raise DiagramError(
+            f"the box at {place} is {spec}: it took {took}, expected to give {expected}, found {got}\n"
+            "  the axes of its specification are the last dimensions, in that order; all others are in front"
+        )
+    return found if len(shapes) > 1 else results[0]
 
 
 def check_stride(size: int, stride: int, axis: str) -> None:
@@ -136,6 +219,7 @@ def _check_rows(mask: Tensor, texts: tuple[str, ...], names: tuple[str, ...], ov
 
 # The names that generated code may use; nothing else is in its scope.
 WORDS = {
-    "F": F, "allowed": allowed, "check_stride": check_stride, "forbidden": forbidden, "grouped": grouped,
-    "inf": inf, "join": join, "rows": rows, "spatial": spatial, "torch": torch,
+    "F": F, "allowed": allowed, "boxed": boxed, "check_stride": check_stride, "collect": collect,
+    "forbidden": forbidden, "grouped": grouped, "inf": inf, "join": join, "overlap": overlap, "pile": pile,
+    "rows": rows, "spatial": spatial, "take": take, "torch": torch,
 }  # fmt: skip

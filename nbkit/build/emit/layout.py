@@ -1,10 +1,10 @@
-"""Merging, splitting, joining, slicing and renaming axes."""
+"""Merging, splitting, joining, slicing, renaming and expanding axes."""
 
 from __future__ import annotations
 
-from nbkit.build.emit.base import emit, of, only
-from nbkit.build.forward import Dim, Forward, Value
-from nbkit.build.plan import Step
+from nbkit.build.emit.base import emit, of, only, sizes
+from nbkit.build.forward import Dim, Forward, Value, dims
+from nbkit.build.plan import Step, Upsampling
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
 from nbkit.language.errors import DiagramError
@@ -53,14 +53,13 @@ def _(op: ops.Split, f: Forward, step: Step) -> None:
 def _(op: ops.Concat, f: Forward, step: Step) -> None:
     values = [f.value(wire) for wire in step.ins]
     order = values[0].dims
-    texts = ", ".join(f.arrange(value, order) for value in values)
+    texts = [f.arrange(value, order) for value in values]
     places = [i - len(order) for i, dim in enumerate(order) if dim[0] == op.axis]
     if len(places) > 1:
         raise DiagramError(
             f"{op} at {f.prefix}{step.node.id}: arrays are joined along an axis of rank 1 only"
         )
-    function = "torch.cat" if len({value.batched for value in values}) == 1 else "join"
-    code = f"{function}(({texts},), {places[0]})"
+    code = f.joined(step.ins, texts, places[0])
     f.assign(step, code, order, batched=any(value.batched for value in values))
 
 
@@ -95,3 +94,22 @@ def _(op: ops.Rename, f: Forward, step: Step) -> None:
 @emit.register
 def _(_op: ops.Transpose, f: Forward, step: Step) -> None:
     f.values[step.outs[0]] = only(f, step)  # the order of a type is no concern of the tensor
+
+
+@emit.register
+def _(_op: ops.Expand, f: Forward, step: Step) -> None:
+    x, (target,) = only(f, step), step.outs
+    new = [dim for dim in dims(f.type(target)) if dim not in x.dims]
+    wide = ".unsqueeze(-1)" if len(new) == 1 else f"[..., {', '.join(['None'] * len(new))}]"
+    code = f"{x.text}{wide}.expand(*{x.text}.shape, {', '.join(sizes(f, target, new))})"
+    f.assign(step, code, [*x.dims, *new], batched=x.batched)
+
+
+@emit.register
+def _(op: Upsampling, f: Forward, step: Step) -> None:
+    """Nearest-neighbour up-sampling: each element `factor` times."""
+    x, (source,) = only(f, step), step.ins
+    places = of(f, source, [op.axis])
+    text, rest = f.trailing(x, places)
+    code = f.images("F.interpolate", text, len(places), "None", f"{op.factor}.0", plain=len(rest) == 1)
+    f.assign(step, code, [*rest, *[(op.name, i) for _, i in places]], batched=x.batched)

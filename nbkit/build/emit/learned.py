@@ -22,10 +22,22 @@ def _(op: ops.Linear, f: Forward, step: Step) -> None:
     text, rest = f.trailing(x, [*per, *consumed])
     rest = [dim for dim in rest if dim not in per]
     text = f.flatten(text, len(consumed))
+    if held.module == "ConvTranspose":  # the window behind the channels, as the weight has them
+        window = of(f, target, [fold.name for fold in held.folds])
+        produced = [*(d for d in produced if d not in window), *window]
     bias = f"{module}.bias" if op.bias else "None"
     if per:
         text = f.flatten(text, len(per), behind=1)
-        code = f"grouped({text}, {module}.weight, {bias})" if held.module == "Conv" else f"{module}({text})"
+        if held.module == "ConvTranspose":
+            groups = f.size(held.groups)
+            weight = f"torch.unflatten({module}.weight, 0, ({groups}, -1)).flatten(2).transpose(1, 2)"
+            code = f"grouped({text}, {weight}, None)"
+        elif held.module == "Conv":
+            code = f"grouped({text}, {module}.weight, {bias})"
+        else:
+            code = f"{module}({text})"
+    elif held.module == "ConvTranspose":
+        code = f"{text} @ {module}.weight.flatten(1)"
     elif held.module == "Conv":
         code = f"F.linear({text}, {module}.weight.flatten(1), {bias})"
     else:

@@ -11,6 +11,10 @@ from nbkit.language.sizes import parse_size
 FUNCTIONS = {
     "relu": "torch.relu", "gelu": "F.gelu", "tanh": "torch.tanh", "sigmoid": "torch.sigmoid",
     "silu": "F.silu", "square": "torch.square", "exp": "torch.exp", "abs": "torch.abs", "neg": "torch.neg",
+    "sin": "torch.sin", "cos": "torch.cos", "log": "torch.log", "log1p": "torch.log1p", "sqrt": "torch.sqrt",
+    "rsqrt": "torch.rsqrt", "reciprocal": "torch.reciprocal", "softplus": "F.softplus", "elu": "F.elu",
+    "leaky_relu": "F.leaky_relu", "relu6": "F.relu6", "hardswish": "F.hardswish", "mish": "F.mish",
+    "erf": "torch.erf", "sign": "torch.sign",
 }  # fmt: skip
 
 
@@ -40,7 +44,11 @@ def _(op: ops.Scale, f: Forward, step: Step) -> None:
 @emit.register
 def _(op: ops.Elementwise, f: Forward, step: Step) -> None:
     x = only(f, step)
-    f.assign(step, f"{FUNCTIONS[op.function]}({x.text})", x.dims, batched=x.batched)
+    if op.function == "gelu_tanh":
+        code = f'F.gelu({x.text}, approximate="tanh")'
+    else:
+        code = f"{FUNCTIONS[op.function]}({x.text})"
+    f.assign(step, code, x.dims, batched=x.batched)
 
 
 @emit.register
@@ -54,9 +62,9 @@ def _(op: ops.Reduce, f: Forward, step: Step) -> None:
     x = only(f, step)
     gone = of(f, step.ins[0], op.axes.split())
     kept = [dim for dim in x.dims if dim not in gone]
-    if op.how == "max":  # of equal elements the first has the gradient, as in a max pool
+    if op.how in ("max", "min", "prod"):  # of equal elements the first has the gradient, as in a max pool
         text, kept = f.trailing(x, gone)
-        code = f"{f.flatten(text, len(gone))}.max(-1).values"
+        code = f"{f.flatten(text, len(gone))}.{op.how}(-1){'' if op.how == 'prod' else '.values'}"
     else:
         places = [str(x.at(dim)) for dim in gone]
         code = f"{x.text}.{op.how}({places[0] if len(places) == 1 else '(' + ', '.join(places) + ')'})"

@@ -1,12 +1,13 @@
-"""Windows, convolutions and pools."""
+"""Windows and folds, convolutions and transposed ones, pools."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbkit.build.emit.base import emit, of, sizes
-from nbkit.build.forward import Dim, Forward, Value, dims
-from nbkit.build.plan import Convolution, Pool, Step
+from nbkit.build.emit.base import emit, of, only, sizes
+from nbkit.build.forward import Dim, Forward, Value, dims, permutation
+from nbkit.build.plan import Convolution, Pool, Step, TransposedConvolution
+from nbkit.build.weights import kernel_crop, margins
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
 
@@ -61,6 +62,46 @@ def _(op: ops.Window, f: Forward, step: Step) -> None:
         code += f"[..., ::{op.dilation}]" if op.dilation > 1 else ""
         order.append((op.name, dim[1]))
     f.assign(step, code, order, batched=x.batched)
+
+
+@emit.register
+def _(op: ops.Fold, f: Forward, step: Step) -> None:
+    x, (source,) = only(f, step), step.ins
+    array = f.type(source)
+    cut = ", ".join(map(str, (op.stride, op.dilation, *margins(op, int(array[op.name].size)))))
+    order, code = list(x.dims), x.text
+    for dim in of(f, source, [op.axis]):
+        window = (op.name, dim[1])
+        rest = [d for d in order if d not in (dim, window)]
+        code = f"overlap({code}{permutation(tuple(order), (*rest, dim, window))}, {cut})"
+        order = [*rest, dim]
+    f.assign(step, code, order, batched=x.batched)
+
+
+@emit.register
+def _(op: TransposedConvolution, f: Forward, step: Step) -> None:
+    node = step.nodes[0]
+    held, spec = f.weights[node.id], parse_spec(op.linear.spec)
+    x, (source,), (target,) = only(f, step), step.ins, step.outs
+    places = of(f, source, [fold.axis for fold in op.folds])
+    channels = of(f, source, [*op.linear.per.split(), *(t.name for t in spec.ins[0])])
+    text, rest = f.trailing(x, [*channels, *places])
+    text = f.flatten(text, len(channels), behind=len(places))
+    code = f.images(f"self.{f.attributes[node.id]}", text, len(places), plain=not rest)
+    cuts: list[tuple[int, int]] = []
+    for fold, size in zip(
+        [fold for fold, rank in zip(op.folds, held.ranks, strict=True) for _ in range(rank)],
+        held.shapes["weight"][2:],
+        strict=True,
+    ):
+        by_kernel = kernel_crop(fold, int(size))[0] is not None
+        cuts.append((0, 0) if by_kernel else margins(fold, int(size)))
+    if any(cut != (0, 0) for cut in cuts):
+        amounts = ", ".join(f"{-before}, {-after}" for before, after in reversed(cuts))
+        code = f"F.pad({code}, ({amounts}))"
+    produced = list(dims(held.rows))
+    code = f.unflatten(code, -1 - len(places), sizes(f, target, produced))
+    f.assign(step, code, [*rest, *produced, *places], batched=x.batched)
 
 
 @emit.register
