@@ -30,13 +30,20 @@ _LANGUAGE = {
 _WHERE: dict[str, tuple[str, str]] = {
     **{name: (module, name) for module, names in _LANGUAGE.items() for name in names},
     "slice": ("nbkit.language.palette", "slice_"),
+    "RewriteError": ("nbkit.language.rewrite", "RewriteError"),
+    "Rewriting": ("nbkit.language.rewrite", "Rewriting"),
+    "rewrites": ("nbkit.language.rewrite", "rules"),
+    "equation": ("nbkit.draw", "equation"),
     "Recipe": ("nbkit.train", "Recipe"),
+    "Record": ("nbkit.record", "Record"),
+    "RecordError": ("nbkit.record", "RecordError"),
     "budget": ("nbkit.train.budget", "budget"),
     "Session": ("nbkit.widgets", "Session"),
 }
-_ROOMS = ("build", "components", "draw", "language", "tasks", "train", "widgets")
+_ROOMS = ("build", "components", "draw", "language", "record", "tasks", "train", "widgets")
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` answers
+    from nbkit.draw import equation as equation
     from nbkit.language import ArityError as ArityError
     from nbkit.language import Array as Array
     from nbkit.language import Axis as Axis
@@ -97,6 +104,11 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language.repetition import repeat as repeat
     from nbkit.language.repetition import scan as scan
     from nbkit.language.repetition import stages as stages
+    from nbkit.language.rewrite import RewriteError as RewriteError
+    from nbkit.language.rewrite import Rewriting as Rewriting
+    from nbkit.language.rewrite import rules as rewrites  # noqa: F401
+    from nbkit.record import Record as Record
+    from nbkit.record import RecordError as RecordError
     from nbkit.train import Recipe as Recipe
     from nbkit.train.budget import budget as budget
     from nbkit.widgets import Session as Session
