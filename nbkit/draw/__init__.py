@@ -1,6 +1,8 @@
 """Diagrams as pictures: neural circuit diagrams in SVG, without a browser and without torch."""
 
 from nbkit.draw.dot import dot as dot
+from nbkit.draw.equation import Equation as Equation
+from nbkit.draw.equation import equation as equation
 from nbkit.draw.equations import equations as equations
 from nbkit.draw.show import explain as explain
 from nbkit.draw.show import mimebundle as mimebundle

@@ -278,6 +278,23 @@ class Diagram:
         kept = {path: looks for path, looks in self.style.items() if path in {"", *(n.id for n in nodes)}}
         return replace(flat, style=MappingProxyType(kept))
 
+    def rewrite(self, rule: str, at: str = "", **options: Any) -> Diagram:
+        """The same function, drawn another way: `d.rewrite("merge-linears", at="mlp")`; see `nbkit.rewrites`.
+
+        `at` is the path of a node, or of a part in which the rule applies at one place only. `RewriteError`
+        where it does not apply, with the places where it does.
+        """
+        return self.rewriting(rule, at, **options).after  # type: ignore[no-any-return]  # of another room
+
+    def rewriting(self, rule: str, at: str = "", **options: Any) -> Any:
+        """A rewrite as a step (`nbkit.Rewriting`): both sides as an equation, and what becomes of weights."""
+        return room("nbkit.language.rewrite", "rewriting")(self, rule, at, **options)
+
+    def rewrites(self, rule: str = "") -> list[tuple[str, str]]:
+        """The rules that apply somewhere in this diagram, as (rule, path)."""
+        found: list[tuple[str, str]] = room("nbkit.language.rewrite", "places")(self, rule)
+        return found
+
     # -- ways out: each lives in a room of its own and is loaded when it is first asked for ----------------
 
     def json(self, *, indent: int | None = None) -> str:

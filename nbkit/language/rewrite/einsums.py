@@ -1,0 +1,101 @@
+"""Sums of products: several in a row are one, and one is several steps (Abbott 2024, figure 17)."""
+
+from __future__ import annotations
+
+from nbkit.language import ops
+from nbkit.language.diagram import Node
+from nbkit.language.rewrite.edit import Edit
+from nbkit.language.rewrite.maps import PRODUCTS, Product, certain, einsum_for, product
+from nbkit.language.rewrite.rule import require, rule, want
+
+_PRODUCT = "a sum of products (einsum, multiply, total, transpose) of results of others, read only here"
+
+
+@rule(
+    "merge-einsums",
+    "Products and sums in a row are one einsum: linear operations, broadcast together, happen at once.",
+    *PRODUCTS,
+    inverse="split-einsum",
+)
+def merge_einsums(edit: Edit, node: Node) -> None:
+    """At the last of them: every operand that is itself such a product, and is read only here, is written out
+    in it. Sums commute with products, so the einsum sums over all axes that ended anywhere.
+    """
+    outer = product(edit, node)
+    outer = want(outer, _PRODUCT, f"{node.op}")
+    inner: dict[int, tuple[Node, Product]] = {}
+    for wire in dict.fromkeys(node.ins):
+        maker = edit.maker(wire)
+        form = product(edit, maker) if maker is not None and edit.uses(wire) == 1 else None
+        if maker is not None and form is not None:
+            inner[wire] = (maker, form)
+    shown = " and ".join(str(m.op) if (m := edit.maker(w)) else "an input" for w in node.ins)
+    require(inner, _PRODUCT, f"{node.op} of {shown}")
+    several = any(
+        isinstance(n.op, ops.Einsum | ops.Multiply) for n in (node, *(maker for maker, _ in inner.values()))
+    )
+    require(several, "at least one product among them", f"{node.op} of {shown}, which multiply nothing")
+    outside = {n for bundle in outer.bundles for n in bundle}
+    seen: set[str] = set()
+    for maker, form in inner.values():
+        for name in form.summed:
+            require(
+                name not in outside and name not in seen,
+                "axes with names of their own",
+                f"the name '{name}', a sum of '{maker.id}', on another operand; rename one of them",
+            )
+        seen |= set(form.summed)
+    wires = [w for wire in node.ins for w in (inner[wire][1].ins if wire in inner else (wire,))]
+    named = outer.named.union(*(form.named for _, form in inner.values()))
+    arrays = edit.types(wires)
+    edit.drop(node, *(maker for maker, _ in inner.values()))
+    name = node.id if isinstance(node.op, ops.Einsum) else "einsum"
+    op = einsum_for(arrays, outer.out, named)
+    edit.replace(node.outs[0], edit.add_one(op, wires, name, node))
+
+
+_STEPS = "an einsum of three or more arrays, or of two that it contracts, or of one that it sums"
+
+
+@rule(
+    "split-einsum",
+    "An einsum is several steps: two operands first; or the product first, and then the sum.",
+    ops.Einsum,
+    inverse="merge-einsums",
+)
+def split_einsum(edit: Edit, node: Node) -> None:
+    """Of three or more operands, the first two are contracted first, over the axes that nothing else needs.
+    Of two, the product comes first (woven axes meet in dots, an outer product ends the separator), and then
+    the sum. Of one, the sum, and then the order of the axes.
+    """
+    form = certain(edit, node)
+    wires, out = form.ins, form.out
+    if len(wires) > 2:
+        rest = {n for bundle in form.bundles[2:] for n in bundle} | set(out)
+        both = dict.fromkeys((*form.bundles[0], *form.bundles[1]))
+        middle = tuple(n for n in both if n in rest)
+        first, second = wires[:2], wires[2:]
+    else:
+        require(form.summed, _STEPS, f"{node.op}, which sums over nothing")
+        both = dict.fromkeys(n for bundle in form.bundles for n in bundle)
+        middle = (*out, *(n for n in both if n not in out))
+        first, second = wires, ()
+    edit.drop(node)
+    if len(wires) == 1:
+        (wire,) = wires
+        wire = edit.add_one(ops.Reduce("sum", " ".join(form.summed)), (wire,), "sum", node)
+        edit.replace(node.outs[0], wire)
+        return
+    named = form.named & set(middle)
+    part = edit.add_one(einsum_for(edit.types(first), middle, named), first, node.id, node)
+    if second:
+        arrays = edit.types((part, *second))
+        wire = edit.add_one(
+            einsum_for(arrays, out, form.named & {n for a in arrays for n in a.names}),
+            (part, *second),
+            node.id,
+            node,
+        )
+    else:
+        wire = edit.add_one(ops.Reduce("sum", " ".join(form.summed)), (part,), "sum", node)
+    edit.replace(node.outs[0], wire)
