@@ -102,8 +102,9 @@ def message_passing(hidden: int = 32, how: str = "sum") -> Fn:
 
     message[e] = M(x[from e], x[to e]), y[n] = x[n] + U(x[n], Σ_{e to n} message[e])
 
-    Axes: n nodes, m features, e edges, f `hidden` units; M and U have one hidden layer. `how`: messages are collected by "sum", "mean" or
-    "max". Edges are two arrays of indices: where they come from, where they go.
+    Axes: n nodes, m features, e edges, f `hidden` units; M and U have one hidden layer. `how`:
+    messages are collected by "sum", "mean" or "max". Edges are two arrays of indices: where they come from,
+    where they go.
     Source: Gilmer et al. 2017, "Neural Message Passing for Quantum Chemistry" (arXiv 1704.01212), equations 1
     and 2.
 
