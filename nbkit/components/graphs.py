@@ -97,7 +97,7 @@ def gcn(hidden: int = 16, classes: int = 7) -> Fn:
 # ---------------------------------------------------------------------------------------- by edges
 
 
-def message_passing(hidden: int = 32, how: str = "sum") -> Fn:
+def message_passing(hidden: int | str = 32, how: str = "sum") -> Fn:
     """Message passing: every edge computes a message from its two ends, every node adds up what reaches it.
 
     message[e] = M(x[from e], x[to e]), y[n] = x[n] + U(x[n], Σ_{e to n} message[e])
@@ -111,19 +111,17 @@ def message_passing(hidden: int = 32, how: str = "sum") -> Fn:
     >>> print(message_passing(32).on("n m=16, N(n)[e], N(n)[e]"))
     message_passing: R[n m=16], N(n)[e], N(n)[e] -> R[n m=16]
     """
+    units = f"f={size(hidden, 'hidden')}"
 
     @diagram("m, m -> f")
     def message(sender: Traced, receiver: Traced) -> Any:
         return (
-            concat("m")(sender, receiver)
-            >> linear(f"m -> f={hidden}", "W1")
-            >> relu
-            >> linear("f -> f", "W2")
+            concat("m")(sender, receiver) >> linear(f"m -> {units}", "W1") >> relu >> linear("f -> f", "W2")
         )
 
     @diagram("m, f -> m")
     def update(node: Traced, received: Traced) -> Any:
-        both = linear(f"m -> f={hidden}", "W1")(node) + linear("f -> f", "W2", bias=False)(received)
+        both = linear(f"m -> {units}", "W1")(node) + linear("f -> f", "W2", bias=False)(received)
         return node + (both >> relu >> linear("f -> m", "W3"))
 
     @diagram("n m, e, e -> n m")

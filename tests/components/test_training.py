@@ -6,7 +6,21 @@ import torch
 from nbkit import Diagram, index
 from nbkit.components import catalogue, grokking_transformer, last_position_block, transformer_block
 
-SIZES = {"x": 4, "y": 4, "m": 8, "h": 2, "k": 4, "f": 6, "v": 7, "b": 3, "c": 2, "n": 5}
+SIZES = {
+    "x": 4,
+    "y": 4,
+    "m": 8,
+    "h": 2,
+    "k": 4,
+    "f": 6,
+    "v": 7,
+    "b": 3,
+    "c": 2,
+    "n": 5,
+    "e": 9,
+    "t": 5,
+    "d": 6,
+}
 
 
 def compiled(name: str) -> tuple[Diagram, torch.nn.Module]:
@@ -23,18 +37,30 @@ def example(diagram: Diagram, batch: int) -> list[torch.Tensor]:
         for axis in array:
             shape += [int(axis.size)] * axis.rank
         found.append(torch.randn(shape) if array.bound is None else torch.randint(int(array.bound), shape))
+        if array.names[-2:] == ("n", "s"):  # an adjacency matrix
+            found[-1] = (found[-1] > 0).float()
     return found
+
+
+def results(out: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return out if isinstance(out, tuple) else (out,)
 
 
 @pytest.mark.parametrize("name", sorted(catalogue()))
 def test_one_step_reaches_every_parameter(name: str) -> None:
     diagram, net = compiled(name)
     inputs = example(diagram, 3)
-    out = net(*inputs)
-    parameters = dict(net.named_parameters())
-    assert sum(p.numel() for p in parameters.values()) == diagram.cost().params
+    held = dict(net.named_parameters())
+    assert sum(p.numel() for p in held.values()) == diagram.cost().params
+    parameters = {path: p for path, p in held.items() if p.requires_grad}
+    assert set(held) - set(parameters) == ({"W.weight", "W.bias"} if name == "lora" else set())
     if not parameters:
         return
+    with torch.no_grad():
+        for parameter in parameters.values():
+            if not parameter.any():  # what meets a weight that starts at zero has no gradient at first: LoRA
+                parameter.normal_(std=0.1)
+    out, *_ = results(net(*inputs))
     target = torch.randn_like(out)
     loss = (out - target).square().mean()
     loss.backward()
@@ -46,7 +72,7 @@ def test_one_step_reaches_every_parameter(name: str) -> None:
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.sub_(parameter.grad, alpha=1e-3)
-        assert (net(*inputs) - target).square().mean() < loss
+        assert (results(net(*inputs))[0] - target).square().mean() < loss
 
 
 def test_the_last_position_alone_gives_what_the_whole_block_gives_there() -> None:
