@@ -1,0 +1,101 @@
+"""The few small functions and classes that a program may need, in their plainest form.
+
+Each is a text of Python that stands by itself, under the name by which programs call it; only those that are
+called are written.
+"""
+
+from __future__ import annotations
+
+import re
+
+HELPERS: dict[str, str] = {
+    "spatial": '''
+def spatial(kernel, x, n, *settings):
+    """A kernel for (batch, channel, *image) on x with any leading dimensions; the image has n."""
+    batch, rest = x.shape[: -n - 1], x.shape[-n - 1 :]
+    y = kernel(x.reshape(-1, *rest), *settings)
+    return y.reshape(*batch, *y.shape[1:])
+''',
+    "grouped": '''
+def grouped(x, weight, bias):
+    """A linear map for each group, (..., g, i) -> (..., g, o), with the weight of a convolution."""
+    groups = x.shape[-2]
+    weight = weight.reshape(groups, -1, x.shape[-1])
+    y = torch.einsum("...gi,goi->...go", x, weight)
+    return y if bias is None else y + bias.view(groups, -1)
+''',
+    "join": '''
+def join(parts, dim):
+    """Concatenation where some parts lack the leading batch dimensions."""
+    n = min(part.dim() for part in parts)
+    batch = max((part.shape[: part.dim() - n] for part in parts), key=len)
+    return torch.cat([part.expand(*batch, *part.shape[part.dim() - n :]) for part in parts], dim)
+''',
+    "BatchNorm": '''
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm of (..., c) with any number of batch dimensions, also none."""
+
+    def forward(self, x):
+        return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+''',
+    **{
+        f"BatchNorm{n}d": f'''
+class BatchNorm{n}d(nn.BatchNorm{n}d):
+    """Batch norm of (..., c, {axes}) with any number of batch dimensions, also none."""
+
+    def forward(self, x):
+        return super().forward(x.reshape(-1, *x.shape[-{n + 1}:])).reshape(x.shape)
+'''
+        for n, axes in ((1, "x"), (2, "y, x"), (3, "z, y, x"))
+    },
+    "BatchNormFlat": '''
+class BatchNormFlat(nn.BatchNorm1d):
+    """Batch norm of (..., c, *image), the image as one axis of `dims` dimensions taken together.
+
+    Where an image is one pixel wide, torch 2.13 gives wrong gradients for images kept as they are.
+    """
+
+    def __init__(self, features, dims, **settings):
+        super().__init__(features, **settings)
+        self.dims = dims
+
+    def forward(self, x):
+        c, *image = x.shape[-self.dims - 1 :]
+        return super().forward(x.reshape(-1, c, math.prod(image))).reshape(x.shape)
+''',
+    "GroupedLinear": '''
+class GroupedLinear(nn.Module):
+    """A linear map of its own for each group: (..., g, i) -> (..., g, o)."""
+
+    def __init__(self, g, i, o, bias=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(g, o, i).uniform_(-(i**-0.5), i**-0.5))
+        self.bias = nn.Parameter(torch.empty(g, o).uniform_(-(i**-0.5), i**-0.5)) if bias else None
+
+    def forward(self, x):
+        y = torch.einsum("...gi,goi->...go", x, self.weight)
+        return y if self.bias is None else y + self.bias
+''',
+    "TransposedLinear": '''
+class TransposedLinear(nn.Module):
+    """A linear map whose weight (i, o) is another's: see where it is tied."""
+
+    def __init__(self, i, o, bias=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(i, o))
+        self.bias = nn.Parameter(torch.empty(o).uniform_(-(i**-0.5), i**-0.5)) if bias else None
+
+    def forward(self, x):
+        return F.linear(x, self.weight.t(), self.bias)
+''',
+}
+
+
+def helpers_in(code: str) -> list[str]:
+    """The names of the helpers that a program calls, helpers of helpers first."""
+    found: list[str] = []
+    for name in HELPERS:
+        if re.search(rf"(?<![\w.]){name}\(", code):
+            found += [n for n in helpers_in(HELPERS[name].partition("\n    ")[2]) if n not in found]
+            found.append(name)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,127 @@
+"""From a diagram to classes: one for each block that differs in more than sizes, parts before wholes."""
+
+from __future__ import annotations
+
+from nbkit.build.names import attributes, check_names
+from nbkit.build.plan import plan
+from nbkit.build.source.classes import Class, Made, class_name, doc
+from nbkit.build.source.constructors import SETTINGS, constructor, conv_sizes, needed
+from nbkit.build.source.dressing import Dressed
+from nbkit.build.source.helpers import HELPERS
+from nbkit.build.source.inline import Statement, inlined, shortened
+from nbkit.build.source.parameters import Names, Size, parameters
+from nbkit.build.source.ties import Place, Ties, deeper, tie
+from nbkit.build.weights import Weights, weights
+from nbkit.language.diagram import Diagram, Node
+from nbkit.language.parts import Repeat, Stages
+
+_TAKEN = {*HELPERS, "F", "None", "True", "False"}
+
+
+class Part:
+    """What is known of a diagram before its class is written: its parts, its weights, its forward."""
+
+    def __init__(self, diagram: Diagram, place: Place) -> None:
+        check_names(diagram)
+        self.diagram = diagram
+        self.place = place
+        self.attributes = attributes(diagram)
+        self.parts: dict[str, list[Made]] = {}
+        self.held: dict[str, Weights] = {}
+        self.forward: Dressed
+
+    def sizes(self) -> tuple[Names, Names]:
+        """The names of the sizes that the class takes, and of those that only its one convolution makes."""
+        spoken = self.forward.spoken()
+        if len(self.held) == 1 and not self.parts and not spoken:
+            (held,) = self.held.values()
+            if held.module == "Conv" and (names := conv_sizes(held))[0]:
+                return names
+        found: list[Size] = []
+        for node in self.diagram.nodes:
+            found += needed(self.held[node.id]) if node.id in self.held else []
+            for made in self.parts.get(node.id, ()):
+                found += [size for _, size in made.takes if size[0] not in SETTINGS]
+        return parameters(self.diagram, [*found, *spoken], self.attributes.values()), {}
+
+
+class Writer:
+    """Writes the classes of a diagram and of all its parts."""
+
+    def __init__(self, ties: Ties) -> None:
+        self.ties = ties
+        self.classes: dict[str, Class] = {}
+
+    def write(self, diagram: Diagram, prefix: str = "", place: Place = ()) -> Made:
+        """The class of a diagram; `prefix` begins the paths of its nodes, `place` is that of its module."""
+        part = Part(diagram, place)
+        for node in diagram.nodes:
+            at = (*place, part.attributes[node.id])
+            for number, (segment, body) in enumerate(node.op.insides()):
+                made = self.write(body, f"{prefix}{node.id}{segment}", deeper(node.op, at, number))
+                part.parts.setdefault(node.id, []).append(made)
+            if node.id not in part.parts and (learned := weights(diagram, node)) is not None:
+                part.held[node.id] = learned
+        part.forward = forward = Dressed(diagram, part.attributes, part.held, prefix)
+        for step in plan(diagram).steps:
+            forward.write(step)
+        forward.done()
+        names, made_names = part.sizes()
+        takes = tuple((name, size) for each in (names, made_names) for size, name in each.items())
+        one_batch = forward.one_batch or any(
+            made.one_batch for copies in part.parts.values() for made in copies
+        )
+        text = Class(
+            class_name(diagram.name),
+            tuple(name if prefix else f"{name}={size[1]}" for name, size in takes),
+            doc(diagram, names, made_names or names, one_batch=one_batch, whole=not prefix),
+            tuple(self.init(part, names, made_names)),
+            tuple(forward.inputs),
+            tuple(shortened(inlined(forward.named(names)), forward.fresh)),
+        )
+        return Made(self.keep(text, prefix), takes, one_batch)
+
+    def init(self, part: Part, names: Names, made_names: Names) -> list[Statement]:
+        """The statements of `__init__`: sizes that the forward reads, parts and weights, ties."""
+        kept = [names[size] for size in part.forward.spoken() if size in names]
+        sizes = f"{', '.join(f'self.{name}' for name in kept)} = {', '.join(kept)}"
+        lines = [Statement(sizes)] if kept else []
+        for node in part.diagram.nodes:
+            attribute = part.attributes[node.id]
+            if node.id in part.parts:
+                calls = [made.call(names) for made in part.parts[node.id]]
+                lines.append(Statement(f"self.{attribute} = {_copies(node, calls)}", nodes=(node.id,)))
+            elif node.id in part.held:
+                codes = constructor(
+                    attribute,
+                    part.held[node.id],
+                    names,
+                    made=made_names or names,
+                    transposed=(*part.place, attribute) in self.ties.transposed,
+                    norm=part.forward.norms.get(node.id, ""),
+                )
+                lines += [Statement(code, nodes=(node.id,)) for code in codes]
+        return [*lines, *(Statement(c) for users in self.ties.within(part.place) for c in tie(users))]
+
+    def keep(self, text: Class, prefix: str) -> str:
+        """The name of the class, which is a new one unless one of the same text is there."""
+        wanted, number = text.name, 1
+        while text.name in self.classes or text.name in _TAKEN:
+            same = self.classes.get(text.name)
+            if same is not None and same.key() == text.key():
+                same.prefixes.append(prefix)
+                return text.name
+            number += 1
+            text.name = f"{wanted}{number}"
+        text.prefixes.append(prefix)
+        self.classes[text.name] = text
+        return text.name
+
+
+def _copies(node: Node, calls: list[str]) -> str:
+    """What makes a block, or the list of the copies of a repetition."""
+    if isinstance(node.op, Stages):
+        return f"nn.ModuleList([{', '.join(calls)}])"
+    if isinstance(node.op, Repeat) and not node.op.tied:
+        return f"nn.ModuleList({calls[0]} for _ in range({int(node.op.n)}))"
+    return calls[0]
