@@ -536,5 +536,10 @@ def _(op: ops.Cast) -> Face:
 
 
 @face.register
+def _(op: ops.Pullback) -> Face:
+    return Face(f"{escape(op.how or op.of)}′{_script(_names(op.axes), 'sub') if op.axes else ''}", "inner")
+
+
+@face.register
 def _(op: ops.Torch) -> Face:
     return Face(escape(op.name.rpartition(".")[2]), "outer")

@@ -10,6 +10,7 @@ as data (`equations(d).lines`), which the tests compute with.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -92,16 +93,18 @@ class Equations(str):
     `lines` are the equations as data, `ins` and `outs` say how inputs and outputs are written there.
     """
 
-    __slots__ = ("ins", "lines", "outs")
+    __slots__ = ("displays", "ins", "lines", "outs")
+    displays: tuple[str, ...]  # pieces that MathJax accepts: it refuses longer ones
     lines: tuple[Line, ...]
     ins: tuple[View, ...]
     outs: tuple[View, ...]
 
     def _repr_latex_(self) -> str:
-        inside = self.removeprefix(_BEGIN).removesuffix(_END)
-        return f"$$\\begin{{aligned}}\n{inside}\n\\end{{aligned}}$$"
+        return "\n\n".join(f"$$\\begin{{aligned}}\n{text}\n\\end{{aligned}}$$" for text in self.displays)
 
 
+_END_OF_ROW = " \\\\\n"
+_LONGEST_DISPLAY = 4000  # characters; MathJax 3 gives up at 5120
 _BEGIN, _END = "\\begin{align*}\n", "\n\\end{align*}\n"
 
 
@@ -116,12 +119,11 @@ def equations(diagram: Diagram, *, fused: bool = True, depth: int | None = None)
     >>> print(equations(d).splitlines()[-2])
     S_{y x} &= \frac{1}{\sqrt{k}} \, \sum_{k} X_{y k} \, A_{x k}
     """
-    writer = _Writer(diagram, fused, depth)
-    lines, ins, outs = writer.whole()
-    text = Equations(
-        _BEGIN + " \\\\\n".join([*_declared(diagram, ins), *_rows(lines), *_results(lines, outs)]) + _END
-    )
+    lines, ins, outs = _Writer(diagram, fused, depth).whole()
+    first, last = _declared(diagram, ins), _results(lines, outs)
+    text = Equations(f"{_BEGIN}{_END_OF_ROW.join([*first, *_rows(lines), *last])}{_END}")
     text.lines, text.ins, text.outs = lines, tuple(ins), tuple(outs)
+    text.displays = tuple(_displays(first, lines, last))
     return text
 
 
@@ -392,6 +394,7 @@ class _Writer:
     ) -> tuple[list[Line], list[View], _Scope]:
         """The lines of copies that differ in size: each copy in a brace of its own."""
         path, sign = f"{scope.path}{node.id}", -1 if op.down else 1
+        title = "" if op.body.name == "stages" else f"{op.body.name}, "
         number = op.first - sign
         lines = given(Step(None, Integer(number)))
         running, further = carried(Step(None, Integer(number)), op.body.inputs[: op.carry]), ins[op.carry :]
@@ -414,7 +417,7 @@ class _Writer:
                 scope.taken,
             )
             made = self.inside(body, [*running, *further[:count]], outs, inner)
-            lines.append(Group(f"{body.name}, λ = {number}", tuple(made), f"{path}.{i}"))
+            lines.append(Group(f"{title}λ = {number}", tuple(made), f"{path}.{i}"))
             running, further = outs[: op.carry], further[count:]
         return lines, [*running, *kept], scope
 
@@ -519,12 +522,14 @@ def _titles(diagram: Diagram) -> dict[str, str]:
 
 def _prose(text: str) -> str:
     """Words as text; Greek and signs as mathematics."""
-    parts = [c if c.isascii() and c != "_" else " " if c == "_" else f"${_sign(c)}$" for c in text]
-    return rf"\text{{{''.join(parts)}}}"
+    words = re.sub(
+        r"[^\x00-\x7f]+", lambda found: f"${''.join(map(_sign, found[0]))}$", text.replace("_", " ")
+    )
+    return rf"\text{{{words}}}"
 
 
 def _sign(character: str) -> str:
-    return {"−": "-", "∞": r"\infty"}.get(character, letters(character))
+    return {"−": "-", "∞": r"\infty "}.get(character, letters(character) + " ")
 
 
 def _rows(lines: Iterable[Line]) -> list[str]:
@@ -535,12 +540,44 @@ def _rows(lines: Iterable[Line]) -> list[str]:
             note = rf" \quad {_prose(f'({line.note})')}" if line.note else ""
             rows.append(f"{latex(line.left)[0]} &= {latex(line.right)[0]}{note}")
             continue
-        title = rf"\scriptstyle {_prose(line.title)}"
-        if isinstance(line, Loop):
-            title = rf"\substack{{{_prose(line.title)} \\ {_range(line)}}}"
-        inside = " \\\\\n".join(_rows(line.lines))
-        rows.append(f"{{{title}}} & \\left\\{{ \\begin{{aligned}}\n{inside}\n\\end{{aligned}} \\right.")
+        inside = _END_OF_ROW.join(_rows(line.lines))
+        brace = f"\\left\\{{ \\begin{{aligned}}\n{inside}\n\\end{{aligned}} \\right."
+        rows.append(f"{{{_title(line)}}} & {brace}")
     return rows
+
+
+def _title(line: Group | Loop) -> str:
+    """What stands before a brace."""
+    if isinstance(line, Group):
+        return rf"\scriptstyle {_prose(line.title)}"
+    if line.title in ("repeat", "scan"):
+        return rf"\scriptstyle {_range(line)}"
+    return rf"\substack{{{_prose(line.title)} \\ {_range(line)}}}"
+
+
+def _displays(first: list[str], lines: Iterable[Line], last: list[str]) -> list[str]:
+    """The rows in pieces that are not too long; a long brace is opened, behind its title."""
+    found: list[list[str]] = [[]]
+
+    def add(rows: Iterable[str]) -> None:
+        for row in rows:
+            if sum(map(len, found[-1])) + len(row) > _LONGEST_DISPLAY:
+                found.append([])
+            found[-1].append(row)
+
+    add(first)
+    for line in lines:
+        rows = _rows([line])
+        if isinstance(line, Equation) or len(rows[0]) <= _LONGEST_DISPLAY:
+            add(rows)
+        else:
+            add([f"&{_title(line)}\\colon"])
+            found.append([])
+            for piece in _displays([], line.lines, []):
+                add([piece])
+            found.append([])
+    add(last)
+    return [_END_OF_ROW.join(rows) for rows in found if rows]
 
 
 def _range(loop: Loop) -> str:
@@ -552,13 +589,15 @@ def _range(loop: Loop) -> str:
 
 
 def _declared(diagram: Diagram, ins: Iterable[View]) -> list[str]:
-    """What goes in: X ∈ ℝ^(x × m)."""
+    """What goes in: (X_xm) ∈ ℝ^(x × m)."""
     rows = []
     for w, view in zip(diagram.ins, ins, strict=True):
         array = diagram.wires[w].type
         kind = r"\mathbb{R}" if array.bound is None else rf"\{{0, \dots, {_last(array.bound)}\}}"
         sizes = r" \times ".join(_numel(axis) for axis in array)
-        rows.append(rf"{latex(Ref(view.symbol, ()))[0]} &\in {kind}{f'^{{{sizes}}}' if sizes else ''}")
+        told = latex(view.at(indices(array)))[0]
+        whole = f"({told})" if array.axes else told
+        rows.append(rf"{whole} &\in {kind}{f'^{{{sizes}}}' if sizes else ''}")
     return rows
 
 

@@ -37,6 +37,7 @@ from nbkit.draw.terms import (
 from nbkit.language import ops, relations
 from nbkit.language.axes import Array, Axis, parse_spec
 from nbkit.language.ops import Op
+from nbkit.language.ops.pullback import BY_RESULT
 from nbkit.language.sizes import parse_size
 
 Places = Mapping[str, Place]
@@ -95,8 +96,12 @@ def _shifted(name: Index, offset: Expr) -> Place:
 @singledispatch
 def formula(op: Op, site: Site) -> list[Formula]:
     """The formulas of an op, one per output; an op that is not known here is written by its name."""
+    return _named(op.kind, site)
+
+
+def _named(name: str, site: Site) -> list[Formula]:
     arguments = tuple(operand.ref(indices(operand.array)) for operand in site.ins)
-    return [Formula(Opaque(op.kind, arguments, tuple(indices(out).values()))) for out in site.outs]
+    return [Formula(Opaque(name, arguments, tuple(indices(out).values()))) for out in site.outs]
 
 
 @formula.register
@@ -237,7 +242,7 @@ def _(op: ops.Norm, site: Site) -> list[Formula]:
         body = Times((site.weight("γ", "weight", rows, ())(weighted), body))
         if op.how != "rms":
             body = Plus((body, site.weight("β", "bias", rows, ())(weighted)))
-    note = "also over the batch; running averages in evaluation" if batch else ""
+    note = "in training, also over the batch" if batch else ""
     return [Formula(body, note=note)]
 
 
@@ -359,6 +364,18 @@ def _(op: ops.Indices, site: Site) -> list[Formula]:
 
 @formula.register
 def _(op: ops.Torch, site: Site) -> list[Formula]:
-    arguments = tuple(operand.ref(indices(operand.array)) for operand in site.ins)
-    name = op.name.rpartition(".")[2]
-    return [Formula(Opaque(name, arguments, tuple(indices(out).values()))) for out in site.outs]
+    return _named(op.name.rpartition(".")[2], site)
+
+
+@formula.register
+def _(op: ops.Pullback, site: Site) -> list[Formula]:
+    """Gradients at the argument of a function; those of norms and reductions are written by their name."""
+    value, *others = (operand.at(indices(operand.array)) for operand in site.ins)
+    if op.of == "softmax":
+        inner = Over("sum", _over(site.ins[0].array, op.axes), Times((value, others[0])))
+        return [Formula(Times((value, Plus((others[0], Call("neg", inner))))))]
+    if op.of == "elementwise":
+        by_result = op.how in BY_RESULT
+        note = f"{op.how} differentiated, in terms of its {'result' if by_result else 'argument'}"
+        return [Formula(Times((others[0], Call(f"{op.how}'", value))), note=note)]
+    return _named(f"{op.of} {op.how}".strip() + "'", site)

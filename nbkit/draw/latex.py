@@ -69,7 +69,9 @@ ATOM, PRODUCT, SUM = 3, 2, 1  # how tightly a term holds together
 
 def letters(text: str) -> str:
     """A text as LaTeX's math mode has it: Greek by name, `_` escaped."""
-    parts = [rf"\{_GREEK[c]} " if c in _GREEK else _ROMAN.get(c, r"\_" if c == "_" else c) for c in text]
+    parts = [
+        rf"\{_GREEK[c]} " if c in _GREEK else _ROMAN.get(c, {"_": r"\_", " ": r"\ "}.get(c, c)) for c in text
+    ]
     return "".join(parts).strip()
 
 
@@ -212,7 +214,12 @@ def _(term: Number) -> tuple[str, int]:
 
 @latex.register
 def _(term: Plus) -> tuple[str, int]:
-    return " + ".join(bound(part, SUM) for part in term.parts), SUM
+    first, *others = term.parts
+    text = bound(first, SUM)
+    for part in others:
+        less = isinstance(part, Call) and part.function == "neg"
+        text += f" - {latex(part)[0][1:]}" if less else f" + {bound(part, SUM)}"
+    return text, SUM
 
 
 @latex.register

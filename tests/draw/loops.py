@@ -79,6 +79,9 @@ FUNCTIONS = {
     "sg": lambda x: x,
     "dropout": lambda x: x,  # in evaluation
     "trunc": math.trunc,
+    "relu'": lambda y: float(y > 0),  # derivatives: of relu and tanh in terms of the result
+    "tanh'": lambda y: 1 - y * y,
+    "square'": lambda x: 2 * x,
 }
 
 

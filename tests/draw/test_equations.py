@@ -12,6 +12,8 @@ from nbkit import Diagram, einsum, linear, relu, skip, softmax
 from nbkit.components import attention
 from nbkit.draw import equations
 from nbkit.language import ops
+from nbkit.language.functions import Apply
+from nbkit.language.ops import make_op
 from nbkit.language.ops.base import Op
 from tests.draw.loops import FUNCTIONS, Interpreter, sizes
 from tests.strategies import diagrams
@@ -149,6 +151,18 @@ def test_scalar_functions(function: str) -> None:
     check(nk.elementwise(function).on("x=4"))
 
 
+def pulled(of: str, **settings: str) -> nk.Fn:
+    return Apply(make_op("pullback", {"of": of, **settings}))
+
+
+def test_gradients_of_functions() -> None:
+    check(pulled("softmax", axes="x").on("b=2 x=3, b=2 x=3"))
+    for how in ("relu", "tanh", "square"):
+        check(pulled("elementwise", how=how).on("x=3, x=3"))
+    text = pulled("softmax", axes="x").on("b x, b x").equations()
+    assert r"B_{b x} &= X_{b x} \, \left(A_{b x} - \sum_{x} X_{b x} \, A_{b x}\right)" in text
+
+
 @pytest.mark.parametrize("how", ["sum", "mean", "max", "min", "prod", "logsumexp"])
 def test_reductions(how: str) -> None:
     check(nk.reduce(how, "x m").on("b=2 x:2=2 m=3"))
@@ -164,8 +178,10 @@ def test_random_diagrams(diagram: Diagram) -> None:
     flat = diagram.expanded()
     work = sum(int(flat.wires[w].type.numel) for node in flat.nodes for w in (*node.ins, *node.outs))
     assume(work < 1500)
-    norms = [node.op for node in flat.nodes if isinstance(node.op, ops.Norm)]
-    check(diagram, training=any(op.how == "batch" for op in norms))
+    norms = [(node.op, flat.wires[node.ins[0]].type) for node in flat.nodes if isinstance(node.op, ops.Norm)]
+    batch = [array.numel / array[op.per].numel for op, array in norms if op.how == "batch"]
+    assume(all(count > 1 for count in batch))
+    check(diagram, training=bool(batch))
 
 
 def test_every_op_has_a_formula_of_its_own() -> None:
@@ -181,9 +197,9 @@ def test_every_op_has_a_formula_of_its_own() -> None:
 def test_attention_reads_as_in_the_paper() -> None:
     assert attention.diagram().equations() == (
         r"""\begin{align*}
-Q &\in \mathbb{R}^{y \times k} \\
-K &\in \mathbb{R}^{x \times k} \\
-V &\in \mathbb{R}^{x \times k} \\
+(Q_{y k}) &\in \mathbb{R}^{y \times k} \\
+(K_{x k}) &\in \mathbb{R}^{x \times k} \\
+(V_{x k}) &\in \mathbb{R}^{x \times k} \\
 S_{y x} &= \frac{1}{\sqrt{k}} \, \sum_{k} Q_{y k} \, K_{x k} \\
 P_{y x} &= \operatorname*{softmax}_{x} S_{y x} \\
 M_{y k} &= \sum_{x} P_{y x} \, V_{x k}
@@ -222,7 +238,7 @@ def test_masks_are_cases_and_views_are_pairs() -> None:
 
 def test_repetitions_count_in_braces() -> None:
     text = ((linear("m -> m", "up", bias=False) >> relu) ** 3).on("m").equations()
-    assert r"{\substack{\text{repeat} \\ \lambda = 1, \dots, 3}} & \left\{" in text
+    assert r"{\scriptstyle \lambda = 1, \dots, 3} & \left\{" in text
     assert (
         r"H^{(\lambda)}_{m} &= \operatorname{relu}\left(\sum_{m'} "
         r"\mathbf{W}^{\mathrm{up},\,\lambda}_{m m'} \, H^{(\lambda - 1)}_{m'}\right)"
@@ -232,7 +248,7 @@ def test_repetitions_count_in_braces() -> None:
 def test_a_notebook_shows_mathematics() -> None:
     told = attention.diagram().equations()
     assert isinstance(told, str)
-    assert told._repr_latex_().startswith("$$\\begin{aligned}\nQ &")
+    assert told._repr_latex_().startswith("$$\\begin{aligned}\n(Q_{y k}) &")
     assert told._repr_latex_().endswith("\\end{aligned}$$")
 
 
