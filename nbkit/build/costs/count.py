@@ -245,6 +245,8 @@ def _trained(op: ops.Op, held: Weights | None) -> bool:
 
 def _params(held: Weights, sharing: str, copies: Expr) -> Expr:
     total: Expr = Integer(0)
+    if held.buffer:  # no parameter of the module
+        return total
     for name in held.shapes:
         if name != "weight" or not held.key:
             total += held.numel(name) * copies
