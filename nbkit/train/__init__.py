@@ -5,6 +5,7 @@ from nbkit.train.errors import NonFiniteLossError as NonFiniteLossError
 from nbkit.train.errors import RecipeError as RecipeError
 from nbkit.train.errors import SessionClosedError as SessionClosedError
 from nbkit.train.errors import SessionError as SessionError
+from nbkit.train.errors import SnapshotError as SnapshotError
 from nbkit.train.errors import TrainingFailedError as TrainingFailedError
 from nbkit.train.events import Event as Event
 from nbkit.train.events import State as State

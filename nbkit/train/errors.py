@@ -33,6 +33,10 @@ class NonFiniteLossError(ArithmeticError):
     """The loss of a step is NaN or infinite; raised before the step changes a weight."""
 
 
+class SnapshotError(SessionError):
+    """A saved state is damaged, or belongs to another model or optimizer."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a session stopped by itself.
@@ -64,6 +68,7 @@ for _class in (
     SessionClosedError,
     TrainingFailedError,
     NonFiniteLossError,
+    SnapshotError,
     Failure,
 ):
     _class.__module__ = "nbkit"

@@ -82,6 +82,18 @@ class History(Mapping[str, tuple[Steps, Values]]):
         else:
             series.append(step, value)
 
+    def lengths(self) -> dict[str, int]:
+        """How many points each metric has."""
+        return {name: len(series) for name, series in self._series.items()}
+
+    def cut(self, lengths: Mapping[str, int]) -> History:
+        """A new history with the first points of each metric, as many as `lengths` says."""
+        short = History()
+        for name, n in lengths.items():
+            for step, value in zip(*(part[:n] for part in self[name]), strict=True):
+                short.append(name, int(step), float(value))
+        return short
+
     def since(self, cursor: Cursor | None) -> Delta:
         """The points that came after those which `cursor` stands for; `None` stands for none.
 

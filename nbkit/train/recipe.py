@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("constant", "cosine", "linear")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,13 @@ class Recipe:
         Decay rates of Adam's running means of the gradient and of its square, each in [0, 1).
     momentum
         Momentum of `"sgd"`, in [0, 1).
+    schedule
+        What becomes of the learning rate: `"constant"`, `"cosine"` (half a wave, Loshchilov & Hutter 2017,
+        arXiv 1608.03983) or `"linear"`, both down to 0 at step `horizon`.
+    warmup
+        Steps over which the learning rate grows linearly to its value before that.
+    horizon
+        Step at which a schedule has come down; needed unless it is constant.
     batch_size
         Examples per step; `None` takes the whole training set in every step, without copying it.
     eval_every
@@ -78,6 +86,9 @@ class Recipe:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
+    schedule: str = "constant"
+    warmup: int = 0
+    horizon: int | None = None
     batch_size: int | None = None
     eval_every: int | None = None
     max_steps: int | None = None
@@ -90,9 +101,31 @@ class Recipe:
             near = difflib.get_close_matches(str(self.optimizer).lower(), OPTIMIZERS, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}?" if near else "Take one of these names."
             raise RecipeError("Recipe", "optimizer", f"one of {known}", self.optimizer, hint)
+        if self.schedule not in SCHEDULES:
+            known = " ".join(map(repr, SCHEDULES))
+            raise RecipeError(
+                "Recipe", "schedule", f"one of {known}", self.schedule, "Take one of these names."
+            )
+        if self.schedule != "constant" and (self.horizon is None or not self.horizon > self.warmup):
+            remedy = "A schedule needs to know when to have come down."
+            raise RecipeError("Recipe", "horizon", "a step after the warm-up", self.horizon, remedy)
         for field in fields(self):
             if field.name in _CHECKS:
                 object.__setattr__(self, field.name, check("Recipe", field.name, getattr(self, field.name)))
+
+    def factor(self, step: int) -> float:
+        """What the schedule multiplies the learning rate of a step by.
+
+        >>> recipe = Recipe(schedule="linear", warmup=2, horizon=6)
+        >>> [recipe.factor(step) for step in range(8)]
+        [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+        """
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if self.schedule == "constant" or self.horizon is None:
+            return 1.0
+        left = max(self.horizon - step, 0) / (self.horizon - self.warmup)
+        return left if self.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
 
     def knobs(self) -> dict[str, Any]:
         """What can be set while training runs, by name: those knobs that this optimizer has."""
@@ -183,6 +216,10 @@ def _count(value: Any) -> tuple[bool, Any]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1, value
 
 
+def _natural(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0, value
+
+
 def _seed(value: Any) -> tuple[bool, Any]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32, value
 
@@ -196,6 +233,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], tuple[bool, Any]], str, str]] = {
     "weight_decay": (_non_negative, "a finite number ≥ 0", "0 switches it off."),
     "betas": (_decays, "two numbers in [0, 1)", "Usual is (0.9, 0.999)."),
     "momentum": (_decay, "a number in [0, 1)", "Usual are 0 and 0.9."),
+    "warmup": (_natural, "an integer ≥ 0", "0 starts at the full learning rate."),
+    "horizon": (_or_none(_count), "an integer ≥ 1, or None", "None suits a constant learning rate only."),
     "batch_size": (_or_none(_count), "an integer ≥ 1, or None", "None takes the whole training set."),
     "eval_every": (_or_none(_count), "an integer ≥ 1, or None", "None chooses by the sizes of the data."),
     "max_steps": (_or_none(_count), "an integer ≥ 1, or None", "None trains until it is stopped."),

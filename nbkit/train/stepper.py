@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nbkit.train.errors import NonFiniteLossError
+from nbkit.train.randomness import Randomness
 from nbkit.train.recipe import evaluation_period, make_optimizer
 
 if TYPE_CHECKING:
@@ -35,12 +34,8 @@ SMALL_STEP = 5e7  # examples per step × parameters, below which a second thread
 class Stepper:
     """A model, its optimizer and its data; `step()` makes one update and records what it measured.
 
-    Random numbers: batches are shuffled by a generator of this object. A model that draws random numbers
-    (dropout) draws them from torch's global generator, because torch's layers know no other; around each of
-    its forward passes the global generator is therefore set to a state of this object's own and put back
-    afterwards. Other threads that draw random numbers in just that moment would take them from this state.
-    Whether a model draws is seen in the first step; if it does not, the global generator is left alone from
-    then on.
+    Batches are shuffled by a generator of this object, and a model that draws random numbers (dropout) draws
+    its own; see `Randomness`.
     """
 
     def __init__(self, model: nn.Module, task: Task, recipe: Recipe, seed: int, history: History) -> None:
@@ -61,13 +56,13 @@ class Stepper:
             )
             raise ValueError(msg)
         self.optimizer = make_optimizer(recipe, parameters)
+        self._lr = recipe.lr
         self.parameters = sum(p.numel() for p in parameters)
         self._batches = torch.Generator().manual_seed(seed)
-        self._order: Tensor | None = None
+        self._unshuffled = self._batches.get_state()
+        self.order: Tensor | None = None  # of the training examples, in this pass over them
         self._position = 0
-        self._unused = torch.Generator().manual_seed(seed).get_state()
-        self._random = self._unused
-        self._draws = True  # until the first forward pass in training mode has shown otherwise
+        self._random = Randomness(seed)
         self._evaluated = -1
         self._diverged = math.inf
         self._copies: list[Tensor] = []
@@ -86,16 +81,16 @@ class Stepper:
             self.evaluate()
         inputs, targets = self._batch()
         self.optimizer.zero_grad()
-        if self._draws:
-            with self._own_random_numbers():
-                output = self.model(inputs)
-            self._draws = not torch.equal(self._random, self._unused)
-        else:
+        with self._random.lent():
             output = self.model(inputs)
+        self._random.settle()
         loss = self.task.loss(output, targets)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLossError(f"the loss is {value}.")
+        if self.recipe.schedule != "constant" or self.recipe.warmup:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._lr * self.recipe.factor(step)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
         self.optimizer.step()
         self.count = step + 1
@@ -114,7 +109,7 @@ class Stepper:
         training = [module for module in self.model.modules() if module.training]
         self.model.eval()
         try:
-            with torch.no_grad(), self._own_random_numbers():
+            with torch.no_grad(), self._random.lent():
                 totals = self._test_totals()
         finally:
             for module in training:
@@ -139,14 +134,48 @@ class Stepper:
     def set(self, knob: str, value: Any) -> None:
         """Give a knob of the optimizer or of the data a new, already checked value."""
         if knob == "batch_size":
-            self.batch_size, self._order = value, None
+            self.batch_size, self.order = value, None
             self.eval_every = self._period()
         elif knob == "eval_every":
             self._asked = value
             self.eval_every = self._period()
         else:
+            if knob == "lr":
+                self._lr = value
             for group in self.optimizer.param_groups:
                 group[knob] = value
+
+    def plain(self) -> dict[str, Any]:
+        """What `state.capture` saves beside tensors: plain values, exactly."""
+        shuffled = self._batches.get_state()
+        return {
+            "count": self.count,
+            "lr": self._lr,
+            "batch_size": self.batch_size,
+            "eval_every": self._asked,
+            "position": self._position,
+            "batches": None if torch.equal(shuffled, self._unshuffled) else bytes(shuffled.tolist()).hex(),
+            "random": self._random.plain(),
+            "latest": self.latest,
+            "evaluated": self._evaluated,
+            "diverged": self._diverged if math.isfinite(self._diverged) else None,
+            "lengths": self.history.lengths(),
+        }
+
+    def put(self, run: dict[str, Any], order: Tensor | None) -> None:
+        """Put back what `plain` gave; `order` are the shuffled examples."""
+        self.count, self.latest, self._lr = run["count"], dict(run["latest"]), run["lr"]
+        self.batch_size, self._asked = run["batch_size"], run["eval_every"]
+        self.eval_every = self._period()
+        self.order, self._position = order, run["position"]
+        self._batches.set_state(
+            self._unshuffled
+            if run["batches"] is None
+            else torch.frombuffer(bytearray.fromhex(run["batches"]), dtype=torch.uint8)
+        )
+        self._random.put(run["random"])
+        self._evaluated = run["evaluated"]
+        self._diverged = math.inf if run["diverged"] is None else run["diverged"]
 
     def threads(self) -> int:
         """Threads for one torch operation: the recipe's, or one if a step is small, or torch's less one."""
@@ -177,10 +206,10 @@ class Stepper:
         size = self.batch_size
         if size is None or size >= len(targets):
             return inputs, targets
-        if self._order is None or self._position + size > len(targets):  # a last, smaller batch is left out
-            self._order = torch.randperm(len(targets), generator=self._batches)
+        if self.order is None or self._position + size > len(targets):  # a last, smaller batch is left out
+            self.order = torch.randperm(len(targets), generator=self._batches)
             self._position = 0
-        chosen = self._order[self._position : self._position + size]
+        chosen = self.order[self._position : self._position + size]
         self._position += size
         return inputs[chosen], targets[chosen]
 
@@ -200,19 +229,6 @@ class Stepper:
             return self._asked
         train, test = len(self.task.train[1]), len(self.task.test[1])
         return evaluation_period(min(self.batch_size or train, train), test)
-
-    @contextmanager
-    def _own_random_numbers(self) -> Iterator[None]:
-        if not self._draws:
-            yield
-            return
-        borrowed = torch.get_rng_state()
-        torch.set_rng_state(self._random)
-        try:
-            yield
-        finally:
-            self._random = torch.get_rng_state()
-            torch.set_rng_state(borrowed)
 
 
 def use_threads(count: int) -> None:
