@@ -155,7 +155,7 @@ def test_a_state_without_dropout_is_small() -> None:
     ("other", "text"),
     [
         (nn.Linear(2, 2), "of another model: without bias, weight; with 0.bias"),
-        (nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2)), "with other shapes of 0.weight, 0.bias, 2.we"),
+        (nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2)), "with other shapes of 0.weight, 0.bias"),
         (nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2)).double(), "other shapes of 0.weight"),
     ],
 )  # fmt: skip
