@@ -57,6 +57,31 @@ class TransposedLinear(nn.Module):
         return f"in_features={inputs}, out_features={outputs}, bias={self.bias is not None}"
 
 
+class TurnedLinear(nn.Module):
+    """The transpose of a grouped map or a convolution, whose own weight it holds: "… g o -> … g i".
+
+    `first` says how the weight lies: (g, o, i) of a grouped map, (g·o, i…) of a convolution, (g·i, o…) of a
+    transposed one. `groups` is 0 where the input has no axis of groups.
+    """
+
+    def __init__(self, weight: nn.Parameter, first: str, groups: int) -> None:
+        super().__init__()
+        self.weight, self.first, self.groups = weight, first, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrix = self.weight
+        if self.first != "Grouped":
+            matrix = matrix.reshape(self.groups or 1, -1, matrix.shape[1:].numel())
+        if self.first != "ConvTranspose":
+            matrix = matrix.transpose(1, 2)
+        if not self.groups:
+            return functional.linear(x, matrix[0])
+        return torch.einsum("...gi,goi->...go", x, matrix)
+
+    def extra_repr(self) -> str:
+        return f"{self.first}, weight={tuple(self.weight.shape)}"
+
+
 class Positions(nn.Module):
     """A learned vector for each position. weight (x, m)."""
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from nbkit.build import boxes, runtime
 from nbkit.build.explain import explain
-from nbkit.build.holders import MAKERS, TransposedLinear
+from nbkit.build.holders import MAKERS, TransposedLinear, TurnedLinear
 from nbkit.build.program import Part, Program, program
 from nbkit.build.weights import Keys, Weights, sizes_needed
 from nbkit.language.diagram import Diagram
@@ -162,6 +162,10 @@ def _learned(path: str, held: Weights, shared: _Shared) -> nn.Module:
     sharing = shared.keys.claim(path, held)
     if sharing == "transposed":
         module: nn.Module = TransposedLinear(shared.weights[held.key], bias="bias" in shapes)
+    elif sharing == "turned":
+        _, first = shared.keys.first[held.key]
+        groups = int(held.groups) if held.module == "Grouped" else 0
+        module = TurnedLinear(shared.weights[held.key], first.module, groups)
     else:
         module = MAKERS[held.module](held, shapes)
     if sharing == "same" and held.buffer:

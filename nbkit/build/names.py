@@ -89,12 +89,17 @@ WORDS = frozenset(
         "grouped",
         "inf",
         "join",
+        "norm_pullback",
         "overlap",
         "pile",
+        "reduce_pullback",
         "rows",
+        "slope",
+        "softmax_pullback",
         "spatial",
         "take",
         "torch",
+        "where_pullback",
     ]
 )
 # A wire may not take these names.

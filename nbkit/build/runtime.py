@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # its usual name
 
+from nbkit.build import pullbacks
 from nbkit.language import relations
 from nbkit.language.errors import DiagramError
 
@@ -221,5 +222,5 @@ def _check_rows(mask: Tensor, texts: tuple[str, ...], names: tuple[str, ...], ov
 WORDS = {
     "F": F, "allowed": allowed, "boxed": boxed, "check_stride": check_stride, "collect": collect,
     "forbidden": forbidden, "grouped": grouped, "inf": inf, "join": join, "overlap": overlap, "pile": pile,
-    "rows": rows, "spatial": spatial, "take": take, "torch": torch,
+    "rows": rows, "spatial": spatial, "take": take, "torch": torch, **pullbacks.WORDS,
 }  # fmt: skip

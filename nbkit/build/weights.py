@@ -200,7 +200,7 @@ def _norm(op: ops.Norm, array: Array) -> Weights | None:
         shape = (numel(per),)
         spatial = sum(axis.rank for axis in array.without((*op.per.split(), *op.axes.split())))
         shapes: dict[str, Shape] = {"weight": shape, "bias": shape} if op.affine else {}
-        return Weights("BatchNorm", shapes, per, spatial=spatial, eps=op.eps)
+        return Weights("BatchNorm", shapes, per, key=op.key, spatial=spatial, eps=op.eps)
     if not op.affine:
         return None
     if op.per:
@@ -208,14 +208,14 @@ def _norm(op: ops.Norm, array: Array) -> Weights | None:
         shapes = {"weight": (numel(per),), "bias": (numel(per),)}
         inside = [axis.name in op.axes.split() for axis in per]
         if inside != sorted(inside):  # no group norm: the groups come before the channels in them
-            return Weights("Affine", shapes, per, eps=op.eps)
+            return Weights("Affine", shapes, per, key=op.key, eps=op.eps)
         groups = numel(axis for axis, normed in zip(per, inside, strict=True) if not normed)
-        return Weights("GroupNorm", shapes, per, groups=groups, eps=op.eps)
+        return Weights("GroupNorm", shapes, per, key=op.key, groups=groups, eps=op.eps)
     axes = tuple(array[name] for name in op.axes.split())
     shape = tuple(size for axis in axes for size in [axis.size] * axis.rank)
     if op.how == "rms":
-        return Weights("RMSNorm", {"weight": shape}, axes, eps=op.eps)
-    return Weights("LayerNorm", {"weight": shape, "bias": shape}, axes, eps=op.eps)
+        return Weights("RMSNorm", {"weight": shape}, axes, key=op.key, eps=op.eps)
+    return Weights("LayerNorm", {"weight": shape, "bias": shape}, axes, key=op.key, eps=op.eps)
 
 
 def sizes_needed(diagram: Diagram) -> set[str]:
@@ -239,10 +239,12 @@ class Keys:
         self.first: dict[str, tuple[str, Weights]] = {}
 
     def claim(self, path: str, held: Weights) -> str:
-        """'own' for a weight of its own, 'same' for a shared one, 'transposed' for one shared turned round.
+        """'own' for a weight of its own, 'same' for a shared one, 'transposed' for a table that is
+        shared turned round, 'turned' for a convolution's or grouped map's weight.
 
         A linear map that swaps the axes of the weight's first user (`"m -> n"`, then `"n -> m"`) is its
-        transpose. `DiagramError` if the shapes do not fit.
+        transpose; a transposed convolution holds the very tensor of the convolution. `DiagramError` if the
+        shapes do not fit.
         """
         if not held.key:
             return "own"
@@ -259,11 +261,14 @@ class Keys:
         mine, theirs = held.shapes["weight"], first.shapes["weight"]
         names = [[axis.name for axis in side] for side in (held.rows, held.cols)]
         swapped = [[axis.name for axis in side] for side in (first.cols, first.rows)] == names != names[::-1]
-        if mine == theirs and not swapped:
+        tables = held.module in _TABLES and first.module in _TABLES
+        if mine == theirs and not (tables and swapped) and not _turned(held, first) and _aligned(held, first):
             return "same"
         turnable = held.module == "Linear" and first.module in _TABLES
         if turnable and mine == theirs[::-1]:
             return "transposed"
+        if _turned(held, first):
+            return "turned"
         raise DiagramError(
             f"key '{held.key}' at {path}: the weight would be {_shown(held)}, "
             f"but {first_path} shares it as {_shown(first)}\n"
@@ -272,6 +277,42 @@ class Keys:
 
 
 _TABLES = ("Linear", "Embedding", "Positions", "Parameter")
+
+
+def matrix(held: Weights) -> Shape:
+    """The weight as groups of matrices: (groups, produced, consumed)."""
+    shape = held.shapes["weight"]
+    match held.module:
+        case "Linear":
+            return (Integer(1), *shape)
+        case "Conv":
+            return (held.groups, shape[0] / held.groups, product(shape[1:]))
+        case "ConvTranspose":
+            return (held.groups, product(shape[1:]), shape[0] / held.groups)
+    return shape
+
+
+def _aligned(held: Weights, first: Weights) -> bool:
+    """Whether kernels have their windows in the same order."""
+    kernels = [[w.name for w in (*one.windows, *one.folds)] for one in (held, first)]
+    return kernels[0] == kernels[1]
+
+
+def _turned(held: Weights, first: Weights) -> bool:
+    """Whether a plain or grouped map is the transpose of a grouped one or of a convolution."""
+    if held.module not in ("Linear", "Grouped") or first.module not in ("Grouped", "Conv", "ConvTranspose"):
+        return False
+    groups, produced, consumed = matrix(held)
+    if matrix(first) != (groups, consumed, produced):
+        return False
+    if first.module != "Grouped":
+        return True
+    rows, cols = ([axis.name for axis in side] for side in (held.rows, held.cols))
+    return (
+        rows[-len(first.cols) :] == [a.name for a in first.cols]
+        if first.cols
+        else not cols or rows != [a.name for a in first.rows]
+    )
 
 
 def _training(held: Weights) -> str:

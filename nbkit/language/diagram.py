@@ -361,6 +361,10 @@ class Diagram:
         text: str = room("nbkit.build.source", "source")(self, **sizes)
         return text
 
+    def reverse(self) -> Any:
+        """The backward pass as a diagram: `forward`, `backward`, both as one `diagram`, and their picture."""
+        return room("nbkit.language.reverse", "reverse")(self)
+
     def cost(self, *, itemsize: int = 4) -> Any:
         """Parameters, FLOPs, bytes moved, memory kept and alive, symbolic in the axis sizes.
 

@@ -100,28 +100,32 @@ def softmax(axes: str, name: str = "") -> Apply:
     return _make("softmax", name, axes=axes)
 
 
-def norm(axes: str, name: str = "", *, per: str = "", eps: float = 1e-5, affine: bool = True) -> Apply:
+def norm(
+    axes: str, name: str = "", *, per: str = "", eps: float = 1e-5, affine: bool = True, key: str = ""
+) -> Apply:
     """Layer normalisation over axes (Ba et al. 2016, arXiv 1607.06450), with learned weight and bias.
 
     Weights are over the same axes, or over `per`: `norm("c x", per="g c")` within groups g is group norm (Wu
     & He 2018, arXiv 1803.08494).
     """
-    return _make("norm", name, axes=axes, how="layer", per=per, eps=eps, affine=affine)
+    return _make("norm", name, axes=axes, how="layer", per=per, eps=eps, affine=affine, key=key)
 
 
-def rms_norm(axes: str, name: str = "", *, eps: float = 1e-5, affine: bool = True) -> Apply:
+def rms_norm(axes: str, name: str = "", *, eps: float = 1e-5, affine: bool = True, key: str = "") -> Apply:
     """Root-mean-square normalisation over axes (Zhang & Sennrich 2019, arXiv 1910.07467), with learned
     weight.
     """
-    return _make("norm", name, axes=axes, how="rms", eps=eps, affine=affine)
+    return _make("norm", name, axes=axes, how="rms", eps=eps, affine=affine, key=key)
 
 
-def batch_norm(per: str, over: str = "", name: str = "", *, eps: float = 1e-5, affine: bool = True) -> Apply:
+def batch_norm(
+    per: str, over: str = "", name: str = "", *, eps: float = 1e-5, affine: bool = True, key: str = ""
+) -> Apply:
     """Batch normalisation per channel (Ioffe & Szegedy 2015, arXiv 1502.03167).
 
     `over` names the batch axis where it is drawn.
     """
-    return _make("norm", name, axes=over, how="batch", per=per, eps=eps, affine=affine)
+    return _make("norm", name, axes=over, how="batch", per=per, eps=eps, affine=affine, key=key)
 
 
 def mask(relation: str, name: str = "", *, fill: str = "-inf") -> Apply:

@@ -25,8 +25,8 @@ from nbkit.build.weights import product
 from nbkit.language import ops, relations
 from nbkit.language.axes import Array
 from nbkit.language.diagram import Diagram, Node
+from nbkit.language.ops.pullback import BY_RESULT
 
-BY_RESULT = frozenset({"relu", "tanh", "sigmoid", "exp", "sqrt", "reciprocal", "rsqrt"})
 NOTHING = frozenset({"neg", "sign"})
 
 

@@ -10,6 +10,7 @@ from nbkit.build.emit import norms as norms
 from nbkit.build.emit import parts as parts
 from nbkit.build.emit import pointwise as pointwise
 from nbkit.build.emit import products as products
+from nbkit.build.emit import pullbacks as pullbacks
 from nbkit.build.emit import values as values
 from nbkit.build.emit import windows as windows
 from nbkit.build.emit.base import emit as emit

@@ -39,6 +39,7 @@ from nbkit.language.ops.pointwise import Elementwise as Elementwise
 from nbkit.language.ops.pointwise import Mask as Mask
 from nbkit.language.ops.pointwise import Multiply as Multiply
 from nbkit.language.ops.pointwise import Scale as Scale
+from nbkit.language.ops.pullback import Pullback as Pullback
 from nbkit.language.ops.reductions import Norm as Norm
 from nbkit.language.ops.reductions import Reduce as Reduce
 from nbkit.language.ops.reductions import Softmax as Softmax

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from nbkit.language.axes import Array, Token, parse_names
 from nbkit.language.errors import nearest
-from nbkit.language.ops.base import Op, named, need, need_real, refused, tokens_domain
+from nbkit.language.ops.base import Op, check_key, named, need, need_real, refused, tokens_domain
 
 REDUCTIONS = ("sum", "mean", "max", "min", "prod", "logsumexp")
 NORMS = ("layer", "rms", "batch")
@@ -83,7 +83,7 @@ class Norm(Op):
     in² + eps) · w over `axes`.
     how "batch" (Ioffe & Szegedy 2015, arXiv 1502.03167): statistics over everything but `per` (and over
     unnamed batch dimensions), running averages in evaluation, weights over `per`; `axes` names the batch axis
-    if it is drawn.
+    if it is drawn. Equal `key`s share one weight.
     """
 
     kind: ClassVar[str] = "norm"
@@ -93,8 +93,10 @@ class Norm(Op):
     per: str = ""
     eps: float = 1e-5
     affine: bool = True
+    key: str = ""
 
     def __post_init__(self) -> None:
+        check_key(self.key)
         if self.how not in NORMS:
             raise refused(
                 self,
@@ -130,7 +132,7 @@ class Norm(Op):
         return ins
 
     def source(self, name: str = "") -> str:
-        kept = ("eps", "affine") if self.how == "batch" else ("per", "eps", "affine")
+        kept = ("eps", "affine", "key") if self.how == "batch" else ("per", "eps", "affine", "key")
         shown = {k: v for k, v in self.arguments().items() if k in kept}
         others = [*(f"{k}={v!r}" for k, v in shown.items()), *named(name)]
         if self.how == "batch":
