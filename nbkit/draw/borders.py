@@ -16,8 +16,10 @@ PLATE_BELOW = 9.0
 PLATE_ABOVE = 8.0
 TITLE = 17.0  # of a plate, above its contents
 COUNT = 14.0  # of a repetition, above and below its contents
+BACK = 14.0  # of the arrow of a scan, below that
 
-ALL, COUNTED = frozenset({"plate", "repeat"}), frozenset({"repeat"})  # kinds of regions
+COUNTED = frozenset({"repeat", "scan", "stages"})  # kinds of regions
+ALL = COUNTED | {"plate"}
 Edges = dict[Lane, float]  # lanes, and the room that frames need beyond each
 
 
@@ -28,33 +30,30 @@ class Borders:
     """
 
     def __init__(self, cuts: list[list[Bundle]], reach: frozenset[str]) -> None:
-        self.reach = reach
         self.tops: dict[Region, dict[Lane, Region | None]] = {}
         self.bottoms: dict[Region, dict[Lane, Region | None]] = {}
-        for cut in cuts:
+        self.regions: list[dict[int, Region | None]] = []  # of every array in every cut
+        ids = [{id(bundle) for bundle in cut} for cut in cuts]
+        for i, cut in enumerate(cuts):
+            before, after = ids[i - 1] if i else set(), ids[i + 1] if i + 1 < len(cuts) else set()
+            inside = {
+                id(b): _innermost(b, reach, first=id(b) not in before, last=id(b) not in after) for b in cut
+            }
+            self.regions.append(inside)
             tops: dict[Region, Bundle] = {}
             bottoms: dict[Region, Bundle] = {}
             for bundle in cut:
-                for region in chain(self.region(bundle)):
+                for region in chain(inside[id(bundle)]):
                     tops.setdefault(region, bundle)
                     bottoms[region] = bundle
             for region, bundle in tops.items():
-                self.tops.setdefault(region, {})[id(bundle), bundle.lanes[0]] = self.region(bundle)
+                self.tops.setdefault(region, {})[id(bundle), bundle.lanes[0]] = inside[id(bundle)]
             for region, bundle in bottoms.items():
-                self.bottoms.setdefault(region, {})[id(bundle), bundle.lanes[-1]] = self.region(bundle)
+                self.bottoms.setdefault(region, {})[id(bundle), bundle.lanes[-1]] = inside[id(bundle)]
 
-    def region(self, bundle: Bundle) -> Region | None:
-        """The innermost region that an array counts for, also if it is about to enter or has just left it."""
-        for placed, glyph in ((bundle.user, "enter"), (bundle.maker, "leave")):
-            if placed is not None and placed.step.glyph == glyph:
-                frame = placed.step.frame
-                if frame is not None and frame.kind in self.reach:
-                    return frame
-        return bundle.region
-
-    def between(self, upper: Bundle, lower: Bundle) -> tuple[Edges, Edges]:
-        """The lowest lanes of what ends and the topmost of what begins between two neighbours."""
-        ends, begins = self.region(upper), self.region(lower)
+    def between(self, cut: int, upper: Bundle, lower: Bundle) -> tuple[Edges, Edges]:
+        """The lowest lanes of what ends and the topmost of what begins between two neighbours in a cut."""
+        ends, begins = self.regions[cut][id(upper)], self.regions[cut][id(lower)]
         shared = len(_common(chain(ends), chain(begins)))
         above: dict[Lane, Region | None] = {(id(upper), upper.lanes[-1]): ends}
         below: dict[Lane, Region | None] = {(id(lower), lower.lanes[0]): begins}
@@ -65,16 +64,31 @@ class Borders:
         return _edges(above, shared, _below), _edges(below, shared, _above)
 
 
+def _innermost(bundle: Bundle, reach: frozenset[str], *, first: bool, last: bool) -> Region | None:
+    """The innermost region that an array counts for in a cut, also if it is about to enter or has just left."""
+    for placed, glyph, here in ((bundle.user, "enter", last), (bundle.maker, "leave", first)):
+        if here and placed is not None and placed.step.glyph == glyph:
+            frame = placed.step.frame
+            if frame is not None and frame.kind in reach:
+                return frame
+    return bundle.region
+
+
 def _edges(lanes: dict[Lane, Region | None], shared: int, room: Callable[[Region], float]) -> Edges:
     return {lane: sum(room(r) for r in chain(region)[shared:]) for lane, region in lanes.items()}
 
 
 def _below(region: Region) -> float:
-    return PLATE_BELOW + (COUNT if region.kind == "repeat" else 0.0)
+    return PLATE_BELOW + foot(region)
+
+
+def foot(region: Region) -> float:
+    """The room below the parentheses of a loop."""
+    return (COUNT if region.kind in COUNTED else 0.0) + (BACK if region.kind == "scan" else 0.0)
 
 
 def _above(region: Region) -> float:
-    return PLATE_ABOVE + (COUNT if region.kind == "repeat" else TITLE)
+    return PLATE_ABOVE + (COUNT if region.kind in COUNTED else TITLE)
 
 
 def _common(one: tuple[Region, ...], two: tuple[Region, ...]) -> tuple[Region, ...]:

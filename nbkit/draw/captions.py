@@ -56,9 +56,12 @@ def _origin(bundle: Bundle) -> dict[str, Bundle]:
 
 def _fresh(bundle: Bundle, lane: str, source: dict[str, Bundle]) -> bool:
     """Whether the step that made the bundle made or changed this axis."""
-    if bundle.maker is None or bundle.maker.step.glyph in _SILENT:
+    before = source.get(lane)
+    if bundle.maker is None:
         return False
-    step, before = bundle.maker.step, source.get(lane)
+    if bundle.maker.step.glyph in _SILENT:
+        return _label(before, lane) != _label(bundle, lane)
+    step = bundle.maker.step
     if before is None or lane == NATURAL:
         return before is None
     return before.axis(lane) != bundle.axis(lane) or (
@@ -66,9 +69,16 @@ def _fresh(bundle: Bundle, lane: str, source: dict[str, Bundle]) -> bool:
     )
 
 
+def _label(bundle: Bundle | None, lane: str) -> Label:
+    """What an axis is called where not by its size."""
+    return bundle.value.shown.get(lane, ()) if bundle is not None else ()
+
+
 def _caption(bundle: Bundle, lane: str, *, known: bool) -> Label:
     bound = bundle.value.array.bound
     if lane == NATURAL and bound is not None:
         return labels.expression(bound)
+    if lane in bundle.value.shown:
+        return bundle.value.shown[lane]
     axis = bundle.axis(lane)
     return labels.axis_label(axis, position=axis.name[0] in POSITIONS, known=known)

@@ -40,6 +40,7 @@ class _Scheduler:
         self.bundles: dict[int, Bundle] = {}
         self.waiting: dict[int, int] = {}
         self.ready: list[tuple[int, Step]] = []
+        self.late: list[tuple[Step, Bundle]] = []  # steps without inputs, and the array that they stand below
 
     def run(self) -> Columns:
         result = Columns([], [])
@@ -50,7 +51,7 @@ class _Scheduler:
             result.cuts.append([b for b in self.state if b.maker is None])
             result.columns.append(column)
         result.cuts.append(list(self.state))
-        while self.ready:
+        while self.ready or self.late:
             index = len(result.columns)
             column = self.next_column(index)
             result.columns.append(column)
@@ -80,8 +81,10 @@ class _Scheduler:
     def next_column(self, index: int) -> list[Placed]:
         """Everything that can happen now; if nothing lies together, a crossing for the first in line."""
         before = set(map(id, self.state))
+        late_guests, self.late = self.late, []
+        guests = [self.source(step, index, self.state.index(after) + 1) for step, after in late_guests]
         batch = [heapq.heappop(self.ready)[1] for _ in range(len(self.ready))]
-        column: list[Placed] = []
+        column: list[Placed] = guests
         late: list[Step] = []
         for step in batch:
             ins = [self.bundles[id(v)] for v in step.ins]
@@ -142,6 +145,9 @@ class _Scheduler:
         self.state[places[0] : places[-1] + 1] = placed.outs
         link(placed)
         column = [placed]
+        if step.glyph in FRAMES and placed.outs:  # guests stand behind a frame, not on it
+            self.late += [(guest, placed.outs[-1]) for guest in self.guests.get(id(step), [])]
+            return column
         at = places[0] + len(placed.outs)
         for guest in self.guests.get(id(step), []):
             column.append(self.source(guest, index, at))

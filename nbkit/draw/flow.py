@@ -9,33 +9,56 @@ follows a contraction rides on the contraction's arrow, as in Abbott's figures.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, contraction, describe
+from nbkit.draw import labels, passes
+from nbkit.draw.labels import Label, Run
+from nbkit.draw.lanes import POSITIONS
+from nbkit.draw.loops import Families, Loop, loops, turns
+from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, describe
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.ops import Op
-from nbkit.language.parts import Block, Repeat
+from nbkit.language.ops.base import Composite
+from nbkit.language.parts import Repeat, Scan, Stages
 
 _NOTHING = Nothing()
 _PLATES = {"attention": "attention", "mlp": "ffn", "residual": "residual"}
+_LAMBDA = Run("λ", italic=True)
 
 
 def flow(diagram: Diagram, fold: Fold) -> Flow:
     """The steps of a diagram."""
     build = _Flattener(fold)
     inputs = [Value(diagram.wires[i].type, f"{i}", diagram.wires[i].name) for i in diagram.ins]
-    outs = build.body(diagram, dict(zip(diagram.ins, inputs, strict=True)), "", None, 0)
-    _tag(build.steps)
-    steps, outputs = _copies(inputs, build.steps, outs)
-    return Flow(inputs, outputs, _hosts(_ride(steps)))
+    outs = build.body(diagram, dict(zip(diagram.ins, inputs, strict=True)), _Scope("", None, 0))
+    passes.tag(build.steps)
+    steps, outputs = passes.copies(inputs, build.steps, outs)
+    return Flow(inputs, outputs, passes.hosts(passes.ride(steps)), build.families.legend())
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Where a body is drawn. `peers` are the same body in the other copies of the `stages` around it."""
+
+    prefix: str
+    region: Region | None
+    depth: int
+    stages: Stages | None = None
+    peers: tuple[Diagram, ...] = ()
+
+    def inside(self, number: int, prefix: str, region: Region | None, depth: int) -> _Scope:
+        """The scope of the body of the node with this number."""
+        peers = tuple(peer.nodes[number].op.insides()[0][1] for peer in self.peers)
+        return _Scope(prefix, region, depth, self.stages, peers)
 
 
 class _Flattener:
     def __init__(self, fold: Fold) -> None:
         self.fold = fold
         self.steps: list[Step] = []
+        self.families = Families()
 
     def step(
         self, glyph: str, path: str, op: Op, ins: list[Value], outs: list[Value], region: Region | None
@@ -44,94 +67,208 @@ class _Flattener:
         self.steps.append(step)
         return step
 
-    def body(
-        self, part: Diagram, at: dict[int, Value], prefix: str, region: Region | None, depth: int
-    ) -> list[Value]:
+    def body(self, part: Diagram, at: dict[int, Value], scope: _Scope) -> list[Value]:
         """Adds the steps of a diagram whose wires in `at` are there; gives the values that come out."""
         users: dict[int, int] = {}
         for wire in (*(w for node in part.nodes for w in node.ins), *part.outs):
             users[wire] = users.get(wire, 0) + 1
+        loop = {} if self.fold.unroll else loops(part)
         fused: set[str] = set()
         for position, node in enumerate(part.nodes):
             if node.id in fused:
                 continue
-            path = f"{prefix}{node.id}"
-            ins = [at[w] for w in node.ins]
+            path = f"{scope.prefix}{node.id}"
             follower = _convolution(part, position, users) if self.fold.conv == "collapsed" else None
             if follower is not None:
-                outs = self.outs(part, follower, prefix)
+                outs = self.values(part, follower.outs, scope)
                 slides, maps = (node, follower) if isinstance(node.op, ops.Window) else (follower, node)
-                step = self.step("conv", f"{prefix}{slides.id}", slides.op, ins, outs, region)
+                ins = [at[w] for w in node.ins]
+                step = self.step("conv", f"{scope.prefix}{slides.id}", slides.op, ins, outs, scope.region)
                 step.linear = maps.op if isinstance(maps.op, ops.Linear) else None
-                step.also = f"{prefix}{maps.id}"
+                step.also = f"{scope.prefix}{maps.id}"
                 fused.add(follower.id)
                 at.update(zip(follower.outs, outs, strict=True))
-            elif isinstance(node.op, Block | Repeat):
-                made = self.part(self.outs(part, node, prefix), node.op, path, ins, region, depth)
+            elif node.id in loop:
+                ins = [at[w] for w in loop[node.id].ins]
+                outs = self.values(part, loop[node.id].made, scope)
+                made = self.stages(node, path, loop[node.id], ins, outs, scope)
+                at.update(zip(loop[node.id].made, made, strict=True))
+            elif isinstance(node.op, Composite):
+                outs = self.values(part, node.outs, scope)
+                made = self.part(position, node, outs, [at[w] for w in node.ins], scope)
                 at.update(zip(node.outs, made, strict=True))
             elif _moves_nothing(node):
-                at[node.outs[0]] = ins[0]  # a change of layout moves no wire
+                at[node.outs[0]] = at[node.ins[0]]  # a change of layout moves no wire
             else:
-                outs = self.outs(part, node, prefix)
-                self.step(node.op.kind, path, node.op, ins if node.op.reads else [], outs, region)
+                outs = self.values(part, node.outs, scope, scaled=isinstance(node.op, ops.Concat))
+                ins = [at[w] for w in node.ins] if node.op.reads else []
+                self.step(node.op.kind, path, node.op, ins, outs, scope.region)
                 at.update(zip(node.outs, outs, strict=True))
         return [at[w] for w in part.outs]
 
-    def outs(self, part: Diagram, node: Node, prefix: str) -> list[Value]:
-        return [Value(part.wires[w].type, f"{prefix}{w}", part.wires[w].name) for w in node.outs]
+    def values(
+        self, part: Diagram, wires: tuple[int, ...], scope: _Scope, *, scaled: bool = False
+    ) -> list[Value]:
+        """New values on these wires; inside of stages their sizes are functions of λ."""
+        ends = [(part.wires[w], f"{scope.prefix}{w}", self.shown(w, scope, scaled)) for w in wires]
+        return [Value(wire.type, path, wire.name, shown) for wire, path, shown in ends]
+
+    def shown(self, wire: int, scope: _Scope, scaled: bool) -> dict[str, Label]:
+        """The labels of the axes of a wire that depend on λ."""
+        if scope.stages is None:
+            return {}
+        copies = zip(*(peer.wires[wire].type.axes for peer in scope.peers), strict=True)
+        varying = [axes for axes in copies if len({axis.size for axis in axes}) > 1]
+        return {axes[0].name: self.families.label(axes, scope.stages, scaled) for axes in varying}
+
+    # -- parts ---------------------------------------------------------------------------------------------
 
     def part(
-        self,
-        outs: list[Value],
-        op: Block | Repeat,
-        path: str,
-        ins: list[Value],
-        region: Region | None,
-        depth: int,
+        self, number: int, node: Node, outs: list[Value], ins: list[Value], scope: _Scope
     ) -> list[Value]:
-        """A block or a repetition: closed (making `outs`), or opened between an `enter` and a `leave`."""
-        name = op.body.name
-        title = str(self.fold.style.get(path, {}).get("title", name.replace("_", " ")))
-        plate = Region(path, "plate", title, region, fill=_fill(name, depth), tip=describe(op))
-        if isinstance(op, Repeat) and self.fold.unroll:
-            for i in range(op.n):
-                inner = replace(plate, path=f"{path}.{i}", title=f"{title} {i}")
-                ins = self.opened(op.body, ins, f"{path}.{i}.", inner, region, depth + 1)
-            return ins
-        if self.fold.closed(path, depth):
-            step = self.step("cuboid", path, op, ins, outs, region)
-            step.title, step.count = title, f"×{op.n}" if isinstance(op, Repeat) else ""
-            return outs
-        bare = name == "repeat"  # a repetition of something without a name is no level of its own
-        deeper = depth if bare else depth + 1
+        """A part: closed (making `outs`), or opened between an `enter` and a `leave`."""
+        op, path = node.op, f"{scope.prefix}{node.id}"
+        segment, body = op.insides()[0]
+        name, title = body.name, self.title(path, body)
+        plate = Region(path, "plate", title, scope.region, fill=_fill(name, scope.depth), tip=describe(op))
+        if self.fold.closed(path, scope.depth):
+            return self.closed(op, path, title, ins, outs, scope)
+        if isinstance(op, Stages) or (isinstance(op, Repeat) and self.fold.unroll):
+            return self.unrolled(op, path, plate, ins, scope)
+        bare = name in ("repeat", "scan")  # a repetition of something without a name is no level of its own
+        inside = scope.inside(number, f"{path}{segment}", plate, scope.depth + (not bare))
         if isinstance(op, Repeat) and op.n > 1:
-            inner = Region(path, "repeat", "" if bare else title, region, count=str(op.n), tip=describe(op))
-            return self.opened(op.body, ins, f"{path}.*.", inner, region, deeper)
-        prefix = f"{path}.*." if isinstance(op, Repeat) else f"{path}."
-        if isinstance(op, Repeat) and bare:
-            return self.body(op.body, dict(zip(op.body.ins, ins, strict=True)), prefix, region, deeper)
-        return self.opened(op.body, ins, prefix, plate, region, deeper)
+            times = ((_LAMBDA, Run(" = 1")), (Run("×"), Run(str(op.n))))
+            region = replace(plate, kind="repeat", title="" if bare else title, fill="", marks=times)
+            return self.opened(body, ins, replace(inside, region=region), scope.region)
+        if isinstance(op, Scan):
+            marks, back = _along(op, ins)
+            region = replace(plate, kind="scan", title="" if bare else title, fill="", marks=marks, back=back)
+            return self.opened(body, ins, replace(inside, region=region), scope.region, outs)
+        if bare:
+            return self.body(body, _at(body, ins), replace(inside, region=scope.region))
+        return self.opened(body, ins, inside, scope.region)
+
+    def title(self, path: str, body: Diagram) -> str:
+        return str(self.fold.style.get(path, {}).get("title", body.name.replace("_", " ")))
+
+    def closed(
+        self, op: Op, path: str, title: str, ins: list[Value], outs: list[Value], scope: _Scope
+    ) -> list[Value]:
+        """A part as one box."""
+        step = self.step("cuboid", path, op, ins, outs, scope.region)
+        step.title = title
+        match op:
+            case Repeat():
+                step.count = f"×{op.n}"
+            case Scan():
+                step.count = f"over {op.over}"
+            case Stages():
+                step.count = f"λ = {op.first} … {op.last}"
+        return outs
+
+    def unrolled(self, op: Op, path: str, plate: Region, ins: list[Value], scope: _Scope) -> list[Value]:
+        """The copies of a part one after the other, each on a plate of its own."""
+        if isinstance(op, Repeat):
+            names = [(op.body, str(i)) for i in range(op.n)]
+            carry = len(ins)
+        elif isinstance(op, Stages):
+            names = [(body, f"λ = {at}") for body, at in zip(op.bodies, turns(op), strict=True)]
+            carry = op.carry
+        running, further, kept = ins[:carry], ins[carry:], []
+        for i, (body, name) in enumerate(names):
+            inner = replace(plate, path=f"{path}.{i}", title=f"{plate.title} {name}")
+            count = len(body.ins) - carry
+            within = _Scope(f"{path}.{i}.", inner, scope.depth + 1)
+            made = self.opened(body, [*running, *further[:count]], within, scope.region)
+            running, further = made[:carry], further[count:]
+            kept += made[carry:]
+        return [*running, *kept]
+
+    def stages(
+        self, node: Node, path: str, loop: Loop, ins: list[Value], outs: list[Value], scope: _Scope
+    ) -> list[Value]:
+        """Copies whose sizes are functions of λ, drawn once; memories are notes."""
+        op = node.op
+        if not isinstance(op, Stages):
+            raise TypeError(f"{op.kind} is no λ-indexed repetition")
+        body, title = op.body, self.title(path, op.body)
+        if self.fold.closed(path, scope.depth):
+            self.closed(op, path, title, ins, outs, scope)
+            notes = [f"→ {label[0].text}" for label in loop.saved.values()]
+            self.steps[-1].count = " ".join(
+                [*(f"{label[0].text} →" for label in loop.loaded.values()), self.steps[-1].count, *notes]
+            )
+            return outs
+        bare = body.name == "stages"
+        marks = tuple((_LAMBDA, Run(f" = {at}")) for at in (op.first, op.last))
+        region = Region(path, "stages", "" if bare else title, scope.region, marks=marks, tip=describe(op))
+        self.families.learn(op)
+        inside = _Scope(f"{path}.*.", region, scope.depth + (not bare), op, op.bodies)
+        carry = op.carry
+        given = self.values(body, body.ins, inside)
+        order = [*range(carry), *(carry + q for q in loop.shared)]
+        enter = self.step("enter", path, _NOTHING, ins, [given[i] for i in order], scope.region)
+        enter.frame = enter.out_region = region
+        for q, label in loop.loaded.items():
+            self.step("load", f"{path}.*", _NOTHING, [], [given[carry + q]], region).note = label
+        made = self.body(body, dict(zip(body.ins, given, strict=True)), inside)
+        for j, label in loop.saved.items():
+            self.step("save", f"{path}.*", _NOTHING, [made[carry + j]], [], region).note = label
+        leave = self.step("leave", path, _NOTHING, made[:carry], outs, region)
+        leave.frame, leave.out_region = region, scope.region
+        return outs
 
     def single(self, body: Diagram) -> bool:
         """Whether a body is drawn as one glyph: one op, or one convolution."""
         drawn = [n for n in body.nodes if not _moves_nothing(n)]
         if len(drawn) == 2 and self.fold.conv == "collapsed":
             return body.nodes[0] is drawn[0] and _convolution(body, 0, {drawn[0].outs[0]: 1}) is drawn[1]
-        return len(drawn) == 1 and not isinstance(drawn[0].op, Block | Repeat)
+        return len(drawn) == 1 and not isinstance(drawn[0].op, Composite)
 
     def opened(
-        self, body: Diagram, ins: list[Value], prefix: str, inner: Region, outer: Region | None, depth: int
+        self,
+        body: Diagram,
+        ins: list[Value],
+        scope: _Scope,
+        outer: Region | None,
+        outs: list[Value] | None = None,
     ) -> list[Value]:
+        """A body between an `enter` and a `leave`; the arrays are the same on both sides, unless `outs` are
+        given.
+        """
+        inner, prefix = scope.region, scope.prefix
+        if inner is None:
+            raise TypeError("a part that is opened has a frame")
         if inner.kind == "plate" and self.single(body):  # a frame around one glyph says nothing
-            return self.body(body, dict(zip(body.ins, ins, strict=True)), prefix, outer, depth)
-        given = [Value(v.array, f"{prefix}{w}") for v, w in zip(ins, body.ins, strict=True)]
+            return self.body(body, _at(body, ins), replace(scope, region=outer))
+        if outs is None:
+            given = [Value(v.array, f"{prefix}{w}", "", v.shown) for v, w in zip(ins, body.ins, strict=True)]
+        else:
+            given = self.values(body, body.ins, scope)
         enter = self.step("enter", inner.path, _NOTHING, ins, given, outer)
-        made = self.body(body, dict(zip(body.ins, given, strict=True)), prefix, inner, depth)
-        outs = [Value(v.array, f"{prefix}out{i}") for i, v in enumerate(made)]
+        made = self.body(body, _at(body, given), scope)
+        if outs is None:
+            outs = [Value(v.array, f"{prefix}out{i}", "", v.shown) for i, v in enumerate(made)]
         leave = self.step("leave", inner.path, _NOTHING, made, outs, inner)
         enter.frame = leave.frame = enter.out_region = inner
         leave.out_region = outer
         return outs
+
+
+def _at(body: Diagram, values: list[Value]) -> dict[int, Value]:
+    return dict(zip(body.ins, values, strict=True))
+
+
+def _along(op: Scan, ins: list[Value]) -> tuple[tuple[Label, ...], Label]:
+    """The marks of a scan: where its index begins and ends, and the states that are fed back."""
+    axis = ins[op.states].array[op.over]
+    index = labels.name(op.over)
+    size = labels.expression(axis.size, frozenset({op.over}) if op.over[0] in POSITIONS else frozenset())
+    ends = (*index, Run(" = 1")), (*index, Run(" = "), *size)
+    names = [labels.name(op.body.wires[w].name) for w in op.body.ins[: op.states] if op.body.wires[w].name]
+    back = tuple(run for i, name in enumerate(names) for run in (*((Run(", "),) if i else ()), *name))
+    return ends[::-1] if op.reverse else ends, back
 
 
 def _moves_nothing(node: Node) -> bool:
@@ -171,82 +308,3 @@ def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node
     channels = 1 if len(inner) == 2 or not maps.per else 0
     plain = slides.name in inner and slides.axis not in inner | outer and len(inner) <= 2
     return follower if plain and len(outer) == channels else None
-
-
-def _tag(steps: list[Step]) -> None:
-    """Numbers the weights that several plates share (or may share with what is closed)."""
-    shared: dict[str, list[Step]] = {}
-    for step in steps:
-        if step.key:
-            shared.setdefault(step.key, []).append(step)
-    closed = any(step.glyph == "cuboid" for step in steps)
-    for users in (u for u in shared.values() if len(u) > 1 or closed):
-        number = str(1 + sum(bool(first.tag) for first, *_ in shared.values()))
-        for step in users:
-            step.tag = number
-
-
-def _copies(inputs: list[Value], steps: list[Step], outputs: list[Value]) -> tuple[list[Step], list[Value]]:
-    """Gives every value one user: copies stand before the first of several, unused values end in a dot."""
-    uses: dict[int, list[tuple[Step | None, int]]] = {}
-    for step in steps:
-        for i, value in enumerate(step.ins):
-            uses.setdefault(id(value), []).append((step, i))
-    for i, value in enumerate(outputs):
-        uses.setdefault(id(value), []).append((None, i))
-    result: list[Step] = []
-    done: set[int] = set()
-    outputs = list(outputs)
-
-    def copy(value: Value, region: Region | None) -> None:
-        done.add(id(value))
-        where = uses[id(value)]
-        outs = [Value(value.array, value.wire) for _ in where]
-        result.append(Step("copy", value.wire, _NOTHING, [value], outs, region, region))
-        for (step, i), out in zip(where, outs, strict=True):
-            (outputs if step is None else step.ins)[i] = out
-
-    def discard(values: list[Value], region: Region | None) -> None:
-        unused = [v for v in values if id(v) not in uses]
-        result.extend(Step("discard", v.wire, _NOTHING, [v], [], region, region) for v in unused)
-
-    discard(inputs, None)
-    for step in steps:
-        for value in list(step.ins):
-            if id(value) not in done and len(uses.get(id(value), ())) > 1:
-                copy(value, step.region)
-        result.append(step)
-        discard(step.outs, step.out_region)
-    for value in list(outputs):
-        if id(value) in uses and len(uses[id(value)]) > 1 and id(value) not in done:
-            copy(value, None)
-    for step in result:
-        for value in step.ins:
-            value.user = step
-        for value in step.outs:
-            value.maker = step
-    return result, outputs
-
-
-def _ride(steps: list[Step]) -> list[Step]:
-    """A scale right after a contraction is drawn on the arrow that leaves the cup."""
-    kept = []
-    for step in steps:
-        maker = step.ins[0].maker if step.ins else None
-        rides = maker is not None and maker.region == step.region and contraction(maker)
-        if isinstance(step.op, ops.Scale) and maker is not None and rides and not maker.scale:
-            maker.scale, maker.also = step.op.factor, step.path
-            maker.outs = step.outs
-            step.outs[0].maker = maker
-        else:
-            kept.append(step)
-    return kept
-
-
-def _hosts(steps: list[Step]) -> list[Step]:
-    """A step without inputs stands beside the maker of the other operand of whoever uses it."""
-    for step in steps:
-        if not step.ins and step.outs and step.outs[0].user is not None:
-            others = [v for v in step.outs[0].user.ins if v is not step.outs[0] and v.maker is not None]
-            step.host = others[0].maker if others else None
-    return steps

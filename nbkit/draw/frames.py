@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nbkit.draw import labels
-from nbkit.draw.borders import TITLE
+from nbkit.draw.borders import BACK, COUNT, COUNTED, TITLE, foot
 from nbkit.draw.canvas import Box, Canvas, data, fitted, number
-from nbkit.draw.labels import Run
 from nbkit.draw.lanes import NOTHING, Bundle, Lane
 from nbkit.draw.steps import Region, chain
 
@@ -36,9 +35,10 @@ def boxes(
     for region in sorted(inside, key=lambda r: -len(r.chain())):
         levels = inside[region]
         children = [(r, box) for r, box in found.items() if r.parent == region]
-        room = {r: _COUNT if r.kind == "repeat" else 0.0 for r, _ in children}
+        room = {r: _COUNT if r.kind in COUNTED else 0.0 for r, _ in children}
         top = min([min(levels) - HEAD, *(box[1] - 6 - room[r] for r, box in children)])
-        bottom = max([max(levels) + FOOT + 3, *(box[3] + 7 + room[r] for r, box in children)])
+        low = [box[3] + 7 + max(foot(r) - 2.0, 0.0) for r, box in children]
+        bottom = max([max(levels) + FOOT + 3, *low])
         left, right = sides[region]
         found[region] = (
             extent[0] if left is None else left,
@@ -54,27 +54,39 @@ def draw_frame(canvas: Canvas, region: Region, box: Box, sides: Sides) -> None:
     if region.kind == "plate":
         _plate(canvas, region, box, titled=sides[0] is not None)
         return
-    _, top, right, bottom = box
-    count = (Run("×"), Run(region.count))
+    left, top, right, bottom = box
+    first, last = region.marks
     if sides[0] is not None:
         _bracket(canvas, region, box, sides[0], -1)
         start = sides[0] + 4
-        end = right - 6 - (labels.width(count, 14) if sides[1] is not None else 0.0)
+        end = right - 6 - (labels.width(last, 14) if sides[1] is not None else 0.0)
         title, size = fitted(region.title, end - start, _TITLE, _LEAST_TITLE)
         if region.title and title != "…":
             wide = labels.sans_width(title, size)
             canvas.text(title, start + wide / 2, top - 4, round(size, 1), what="title")
-        canvas.math(
-            (Run("λ", italic=True), Run(" = "), Run("1")),
-            sides[0] - 7,
-            bottom + 14,
-            14,
-            anchor="start",
-            what="count",
-        )
+        canvas.math(first, sides[0] - 7, bottom + 14, 14, anchor="start", what="count")
     if sides[1] is not None:
         _bracket(canvas, region, box, sides[1], 1)
-        canvas.math(count, sides[1] + 7, top - 4, 14, anchor="end", what="count")
+        canvas.math(last, sides[1] + 7, top - 4, 14, anchor="end", what="count")
+    if region.kind == "scan":
+        _feedback(canvas, region, (left, right), bottom, sides)
+
+
+def _feedback(canvas: Canvas, region: Region, span: tuple[float, float], y: float, sides: Sides) -> None:
+    """The states arc back under the region, from the right parenthesis to the left one."""
+    low, (left, right) = y + COUNT + BACK - 5, span
+    x0, x1 = (left if sides[0] is None else left + 22), (right if sides[1] is None else right - 22)
+    d, box = f"M{number(x0)} {number(low)}H{number(x1)}", (x0, low, x1, low)
+    if sides[1] is not None:
+        bend = number(right + 4)
+        d += f"C{bend} {number(low)} {bend} {number(y + 10)} {number(right)} {number(y)}"
+        box = (x0, y, right + 4, low)
+    more = data(block=region.path)
+    canvas.path(d, box, width=1.1, layer="wire", more=more, tip=region.tip, what="feedback")
+    if sides[0] is not None:
+        canvas.arrow(x0, low, right=False)
+        if region.back:
+            canvas.math(region.back, max((x0 + x1) / 2, x0 + 40), low - 4, 14, what="count")
 
 
 def _plate(canvas: Canvas, region: Region, box: Box, *, titled: bool) -> None:

@@ -112,7 +112,7 @@ def out_lanes(step: Step, ins: list[Bundle]) -> list[tuple[str, ...]]:
         return [ins[0].lanes] * len(arrays)
     if step.glyph in FRAMES:
         by_value = {id(b.value): b.lanes for b in ins}
-        return [by_value[id(v)] for v in step.ins]
+        return [_framed(by_value[id(v)], array) for v, array in zip(step.ins, arrays, strict=True)]
     if isinstance(step.op, ops.TopK):
         lanes = tuple(step.op.name if lane == step.op.axis else lane for lane in ins[0].lanes)
         return [_close(lanes, array) for array in arrays]
@@ -121,6 +121,12 @@ def out_lanes(step: Step, ins: list[Bundle]) -> list[tuple[str, ...]]:
     (array,) = arrays
     order = list(_order(step, ins, array))
     return [_close(tuple(n for n in dict.fromkeys(order) if n in array), array)]
+
+
+def _framed(lanes: tuple[str, ...], array: Array) -> tuple[str, ...]:
+    """The lanes of an array that enters or leaves a loop: the axis of a scan ends or begins there, on top."""
+    made = [name for name in array.names if name not in lanes]
+    return _close((*made, *(name for name in lanes if name in array)), array)
 
 
 def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
@@ -252,7 +258,8 @@ def link(placed: Placed) -> None:
         return
     out = outs[0]
     if step.glyph in FRAMES:
-        placed.links += [(a, lane, b, lane) for a, b in zip(ins, outs, strict=True) for lane in a.lanes]
+        pairs = zip(ins, outs, strict=True)
+        placed.links += [(a, lane, b, lane) for a, b in pairs for lane in a.lanes if lane in b.lanes]
     elif step.glyph == "copy":
         placed.links += [(ins[0], lane, out, lane) for lane in ins[0].lanes]
         placed.loose += [(ins[0], lane, other, lane) for other in outs[1:] for lane in ins[0].lanes]
@@ -262,9 +269,9 @@ def link(placed: Placed) -> None:
         placed.loose += [(ins[0], lane, out, lane) for lane in ins[0].lanes]
     elif isinstance(step.op, ops.TopK):
         table = {step.op.axis: step.op.name}
-        pairs = [(lane, table.get(lane, lane)) for lane in ins[0].lanes]
-        placed.links += [(ins[0], a, out, b) for a, b in pairs]
-        placed.loose += [(ins[0], a, other, b) for other in outs[1:] for a, b in pairs]
+        ports = [(lane, table.get(lane, lane)) for lane in ins[0].lanes]
+        placed.links += [(ins[0], a, out, b) for a, b in ports]
+        placed.loose += [(ins[0], a, other, b) for other in outs[1:] for a, b in ports]
     elif isinstance(step.op, ops.Gather | ops.Scatter):
         for bundle, ends, found in zip(ins, ended(step.op), (placed.loose, placed.links), strict=True):
             found += [(bundle, n, out, n) for n in bundle.lanes if n not in ends and n in out.lanes]

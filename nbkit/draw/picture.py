@@ -15,7 +15,7 @@ from nbkit.draw.canvas import Shape, number
 from nbkit.draw.columns import columns
 from nbkit.draw.flow import flow
 from nbkit.draw.labels import FONT
-from nbkit.draw.rows import Row, Sheet
+from nbkit.draw.rows import Row, Sheet, legend
 from nbkit.draw.steps import Fold
 from nbkit.draw.styles import PAPER, Style
 from nbkit.draw.themes import Theme
@@ -94,8 +94,11 @@ def picture(
     style: Style = PAPER,
 ) -> Picture:
     """Lays a diagram out in rows of at most `width` pixels; wires named in `wrong` are red."""
-    sheet = Sheet(columns(flow(diagram, fold)), theme, wrong, style)
+    steps = flow(diagram, fold)
+    sheet = Sheet(columns(steps), theme, wrong, style)
     rows = tuple(sheet.row(first, last) for first, last in sheet.breaks(width / style.zoom))
+    if steps.legend:
+        rows += (legend(steps.legend, theme),)
     return Picture(str(diagram), rows, theme, style.zoom)
 
 

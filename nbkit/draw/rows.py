@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbkit.draw import captions, glyphs, labels
-from nbkit.draw.canvas import Canvas, number
+from nbkit.draw.canvas import LABEL, Canvas, number
 from nbkit.draw.columns import Columns
 from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_turns
+from nbkit.draw.labels import Label
 from nbkit.draw.lanes import FRAMES, NATURAL, NOTHING, Bundle, Lane, Placed
 from nbkit.draw.separators import Point, Span, separators
 from nbkit.draw.steps import Region, chain
@@ -193,6 +194,29 @@ class Sheet:
             right = sum(edges[b - first]) / 2 if first <= b < last else None
             found[region] = (left, right)
         return found
+
+
+def legend(lines: list[Label], theme: Theme) -> Row:
+    """A plate that says what the letters of λ-indexed sizes stand for."""
+    canvas = Canvas(theme)
+    wide = max([60.0, *(labels.width(line, LABEL) for line in lines)]) + 24
+    low = 34.0 + 24.0 * len(lines)
+    canvas.rect(
+        0,
+        0,
+        wide,
+        low,
+        fill="linear",
+        stroke="ink" if theme.outline else None,
+        radius=3,
+        layer="plate",
+        what="legend",
+    )
+    canvas.text("Legend", wide / 2, 16, 12.5)
+    canvas.path(f"M10 22H{number(wide - 10)}", (10, 22, wide - 10, 22), width=1.0)
+    for i, line in enumerate(lines):
+        canvas.math(line, 12, 44 + 24.0 * i, LABEL, anchor="start")
+    return Row(canvas, (), 0.0, low, wide)
 
 
 def _strip(placed: Placed, edge: Span) -> Span:

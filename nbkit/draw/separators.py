@@ -32,9 +32,9 @@ def separators(
         chains: dict[tuple[int, int], _Chain] = {}
         before = _Before(columns[i - 1]) if i else None
         for upper, lower in pairwise(cut):
-            low, high = _room(wide, upper, lower, y)  # bends before a plate if it can
+            low, high = _room(wide, i, upper, lower, y)  # bends before a plate if it can
             if low > high:
-                low, high = _room(narrow, upper, lower, y)
+                low, high = _room(narrow, i, upper, lower, y)
             line = going.pop((before.above(upper), before.below(lower)), None) if before else None
             if line is None:
                 line = _Chain(_start(upper, lower, columns[i - 1], edges[i - 1]) if i else gaps[0][0])
@@ -46,9 +46,9 @@ def separators(
     return [line.points() for line in done]
 
 
-def _room(borders: Borders, upper: Bundle, lower: Bundle, y: Mapping[Lane, float]) -> Span:
+def _room(borders: Borders, cut: int, upper: Bundle, lower: Bundle, y: Mapping[Lane, float]) -> Span:
     """The heights that a separator may take between two neighbours."""
-    ends, begins = borders.between(upper, lower)
+    ends, begins = borders.between(cut, upper, lower)
     low = max(y[lane] + _BELOW + room for lane, room in ends.items())
     return low, min(y[lane] - _ABOVE - room for lane, room in begins.items())
 

@@ -8,25 +8,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from nbkit.draw.labels import Label
 from nbkit.language import ops
 from nbkit.language.axes import Array, parse_spec
 from nbkit.language.ops import Op
-from nbkit.language.parts import Block, Repeat
+from nbkit.language.parts import Block, Repeat, Scan, Stages
 
 SomeOp = TypeVar("SomeOp", bound=Op)
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the picture with a frame: a plate (block) or a pair of parentheses (repetition)."""
+    """A part of the picture with a frame: a plate (block) or a pair of parentheses (repetition).
+
+    `marks` stand at the parentheses, first below the left, last above the right one; `back` names what a scan
+    feeds back.
+    """
 
     path: str
-    kind: str  # "plate" | "repeat"
+    kind: str  # "plate" | "repeat" | "scan" | "stages"
     title: str
     parent: Region | None = None
-    count: str = ""
     fill: str = ""
     tip: str = ""
+    marks: tuple[Label, ...] = ()
+    back: Label = ()
 
     def chain(self) -> tuple[Region, ...]:
         """The region and those around it, outermost first."""
@@ -45,6 +51,7 @@ class Value:
     array: Array
     wire: str
     label: str = ""
+    shown: Mapping[str, Label] = field(default_factory=dict)  # labels of axes, where not by their sizes
     maker: Step | None = None
     user: Step | None = None
 
@@ -66,6 +73,7 @@ class Step:
     count: str = ""  # cuboid: ×12
     linear: ops.Linear | None = None  # conv: the map that consumes the window
     scale: str = ""  # einsum: the factor that rides on its arrow
+    note: Label = ()  # save, load: the memory
     tag: str = ""  # learned: the same for all that share their weights
     also: str = ""  # path of the other node that the glyph stands for: that linear map, that scale
 
@@ -96,6 +104,7 @@ class Flow:
     inputs: list[Value]
     outputs: list[Value]
     steps: list[Step]
+    legend: list[Label] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,10 @@ def describe(op: Op) -> str:
             return str(op.body)
         case Repeat():
             return f"{op.body}, ×{op.n}{', tied' if op.tied else ''}"
+        case Scan():
+            return f"{op.body}, over {op.over}{' from the end' if op.reverse else ''}"
+        case Stages():
+            return f"{op.body} … λ = {op.first} … {op.last}"
     return str(op)
 
 

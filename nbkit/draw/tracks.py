@@ -66,11 +66,15 @@ class _Solver:
     def keep_apart(self, cuts: list[list[Bundle]], columns: list[list[Placed]]) -> None:
         """Neighbouring arrays keep their distance, and so do whole regions unless arrays change places."""
         borders = Borders(cuts, COUNTED)
-        pairs = {(id(a), id(b)): (a, b) for cut in cuts for a, b in pairwise(cut)}
+        pairs = {
+            (id(a), id(b), borders.regions[i][id(a)], borders.regions[i][id(b)]): (i, a, b)
+            for i, cut in enumerate(cuts)
+            for a, b in pairwise(cut)
+        }
         beside = [pair for cut, column in zip(cuts, columns, strict=False) for pair in _beside(cut, column)]
         further: dict[tuple[int, int], float] = {}
-        for upper, lower in pairs.values():
-            above, below = borders.between(upper, lower)
+        for cut_number, upper, lower in pairs.values():
+            above, below = borders.between(cut_number, upper, lower)
             near = (id(upper), upper.lanes[-1]), (id(lower), lower.lanes[0])
             for one, room in above.items():
                 for two, more in below.items():

@@ -48,7 +48,7 @@ def _superscript(placed: Placed) -> Label:
     """The name of a linear map, and the tag of those that share their weights."""
     title = _title(placed) if isinstance(placed.step.op, ops.Linear) else ""
     tag = placed.step.tag
-    return (*((Run(title, italic=True),) if title else ()), *((Run(tag),) if tag else ()))
+    return (*(labels.name(title) if title else ()), *((Run(tag),) if tag else ()))
 
 
 def _width(placed: Placed) -> float:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from nbkit.draw import labels
+from nbkit.draw.borders import COUNTED
 from nbkit.draw.glyphs.pen import Pen, glyph
-from nbkit.draw.labels import Run, sans_width
+from nbkit.draw.labels import Label, Run, sans_width
 from nbkit.draw.lanes import NOTHING, Placed
 
 
 def _frame_width(placed: Placed) -> float:
     frame = placed.step.frame
-    return 34.0 if frame is not None and frame.kind == "repeat" else 10.0
+    return 34.0 if frame is not None and frame.kind in COUNTED else 10.0
 
 
 @glyph("enter", "leave", width=_frame_width)
+def _frame(pen: Pen) -> None:
+    """Wires pass; the axis of a scan ends in an arrow at the first parenthesis, and begins at the last."""
+    pen.through()
+    ends, begins = pen.ports()
+    pen.stubs(pen.x - 2, pen.x + 2, (ends, begins))
+    for bundle, lane in ends:
+        pen.canvas.arrow(pen.x + 1, pen.at(bundle, lane))
+
+
+@glyph("rename", width=6.0)
 def _pass(pen: Pen) -> None:
     pen.through()
 
 
-glyph("rename", width=6.0)(_pass)
 glyph("cross", "transpose", width=46.0)(_pass)
 
 
@@ -41,6 +52,27 @@ def _discard(pen: Pen) -> None:
             pen.wire(bundle, lane, pen.x0, pen.at(bundle, lane), pen.x, pen.at(bundle, lane))
             if lane != NOTHING:
                 pen.canvas.dot(pen.x, pen.at(bundle, lane))
+
+
+@glyph("save", "load", width=lambda p: labels.width(_memory(p), 17) + 26)
+def _note(pen: Pen) -> None:
+    """A memory: what is saved ends in a note, what is loaded begins at one."""
+    save = pen.placed.step.glyph == "save"
+    ports = pen.ports()
+    top, bottom = pen.extent(ports)
+    half = labels.width(_memory(pen.placed), 17) / 2 + 5
+    x0, x1, y0, y1 = pen.x - half, pen.x + half, top - 12, bottom + 12
+    pen.stubs(x0, x1, ports)
+    outline = "ink" if pen.canvas.theme.outline else None
+    tip = "saved to memory" if save else "loaded from memory"
+    pen.canvas.rect(x0, y0, x1, y1, fill="note", stroke=outline, tip=tip, what="box")
+    pen.canvas.math(_memory(pen.placed), pen.x, (y0 + y1) / 2 + 5, 17, what="inside")
+
+
+def _memory(placed: Placed) -> Label:
+    if placed.step.glyph == "save":
+        return (Run("→ "), *placed.step.note)
+    return (*placed.step.note, Run(" →"))
 
 
 def _joined(pen: Pen, sign: str) -> None:
