@@ -34,6 +34,8 @@ _WHERE: dict[str, tuple[str, str]] = {
     "Rewriting": ("nbkit.language.rewrite", "Rewriting"),
     "rewrites": ("nbkit.language.rewrite", "rules"),
     "equation": ("nbkit.draw", "equation"),
+    "box": ("nbkit.build.boxes", "box"),
+    "from_torch": ("nbkit.build.importing", "from_torch"),
     "Recipe": ("nbkit.train", "Recipe"),
     "Record": ("nbkit.record", "Record"),
     "RecordError": ("nbkit.record", "RecordError"),
@@ -43,6 +45,8 @@ _WHERE: dict[str, tuple[str, str]] = {
 _ROOMS = ("build", "components", "draw", "language", "record", "tasks", "train", "widgets")
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` answers
+    from nbkit.build.boxes import box as box
+    from nbkit.build.importing import from_torch as from_torch
     from nbkit.draw import equation as equation
     from nbkit.language import ArityError as ArityError
     from nbkit.language import Array as Array

@@ -30,10 +30,10 @@ def box(factory: Factory, spec: str, name: str = "", settings: str = "") -> Fn:
 
     `factory` is a class or function that makes the module; it is called once for each node (and for each copy
     of a repetition), with `settings`: the text of literal arguments such as "8, bias=False". The axes of
-    `spec` are the last dimensions of what the module is given and gives, in that order; all others (woven
-    axes, batches) come in front and are passed as they are. The factory is registered in this process under
-    `name` (its own name, if none is given), and a stored diagram finds it there again. `DiagramError` if it
-    has no name, or `settings` are no literals.
+    `spec` are the last dimensions of what the module is given and gives, in that order; all others (batches,
+    then woven axes) come in front, the same on every input and output. The factory is registered in this
+    process under `name` (its own name, if none is given), and a stored diagram finds it there again.
+    `DiagramError` if it has no name, or `settings` are no literals.
 
     >>> from torch import nn
     >>> net = box(nn.Linear, "m -> n=2", settings="3, 2").on("x m=3").torch(seed=0)
@@ -153,7 +153,7 @@ def _aten(name: str, place: str) -> Factory:
 
         def forward(self, *inputs: Any) -> Any:
             left = [argument for argument in names if argument not in self.named]
-            given = ([list(inputs)] if "Tensor[]" in names[left[0]] else [*inputs]) + [*self.positional]
+            given = ([list(inputs)] if "List[Tensor]" in names[left[0]] else [*inputs]) + [*self.positional]
             return operation(**dict(zip(left, given, strict=False)), **self.named)
 
         def extra_repr(self) -> str:

@@ -116,9 +116,11 @@ def boxed(
 
     `targets` counts the dimensions of each input that are the box's own. `DiagramError` for other shapes.
     """
+    pairs = list(zip(inputs, targets, strict=True))
+    lead = torch.broadcast_shapes(*(x.shape[: x.dim() - n] for x, n in pairs))
+    inputs = tuple(x.expand(*lead, *x.shape[x.dim() - n :]) for x, n in pairs)
     found = module(*inputs)
     results = found if isinstance(found, tuple | list) else (found,)
-    lead = torch.broadcast_shapes(*(x.shape[: x.dim() - n] for x, n in zip(inputs, targets, strict=True)))
     wanted = [(*lead, *shape) for shape in shapes]
     given = [tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__ for y in results]
     if given != wanted:
