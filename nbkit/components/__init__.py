@@ -14,6 +14,7 @@ from nbkit.components.convolution import basic_block as basic_block
 from nbkit.components.convolution import conv as conv
 from nbkit.components.convolution import depthwise_conv as depthwise_conv
 from nbkit.components.convolution import global_average_pool as global_average_pool
+from nbkit.components.convolution import identity_resnet as identity_resnet
 from nbkit.components.convolution import max_pool as max_pool
 from nbkit.components.convolution import norm_activate as norm_activate
 from nbkit.components.convolution import resnet as resnet
@@ -38,6 +39,7 @@ from nbkit.components.ready import digits_convnet as digits_convnet
 from nbkit.components.ready import digits_mlp as digits_mlp
 from nbkit.components.ready import grokking_mlp as grokking_mlp
 from nbkit.components.ready import grokking_transformer as grokking_transformer
+from nbkit.components.ready import image_mlp as image_mlp
 from nbkit.components.ready import spirals_mlp as spirals_mlp
 from nbkit.components.recurrent import gru as gru
 from nbkit.components.recurrent import gru_cell as gru_cell

@@ -8,6 +8,7 @@ around it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from nbkit.components.basic import residual, size
 from nbkit.language import Fn, ParseError
@@ -218,6 +219,34 @@ def resnet(
             network >>= make(then, then) ** (depth - 1)
         now = then
     return block("resnet", network >> norm_activate() >> global_average_pool() >> linear(f"c -> o={classes}"))
+
+
+def identity_resnet(
+    n: int = 3, widths: Sequence[int] = (16, 64, 128, 256), classes: int = 10, *, batch: str = ""
+) -> Fn:
+    """An identity ResNet of bottlenecks: 3² convolution, three stages of n blocks, mean, linear.
+
+    A stage is one block that changes the channels (and halves the image, but for the first stage), then n - 1
+    blocks that change neither.
+
+    Axes: c channels, `widths` of them at first and after each stage, x:2 image, o classes, b batch if `batch`
+    names it.
+    Source: He et al. 2016 (arXiv 1603.05027), appendix (n = 18 is ResNet-164); drawn as in Abbott 2024,
+    figure 26.
+
+    >>> d = identity_resnet(batch="b").on("b c=3 x:2=32")
+    >>> print(d)
+    identity_resnet: R[b c=3 x:2=32] -> R[b o=10]
+    """
+    _positive("identity_resnet", n=n, classes=classes)
+    network: Fn = conv(widths[0], 3)
+    for stage, (before, after) in enumerate(pairwise(widths)):
+        inside: Fn = resnet_block(before, after, 2 if stage else 1, batch=batch)
+        if n > 1:
+            inside >>= resnet_block(after, after, batch=batch) ** (n - 1)
+        network >>= block("stage", inside)
+    head = norm_activate(batch=batch) >> global_average_pool() >> linear(f"c -> o={classes}")
+    return block("identity_resnet", network >> head)
 
 
 def _positive(what: str, **numbers: int | str) -> None:

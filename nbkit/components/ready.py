@@ -10,7 +10,7 @@ from nbkit.components.convolution import conv, global_average_pool, max_pool, no
 from nbkit.components.transformer import last_position_block, transformer_block
 from nbkit.language import Diagram, Fn
 from nbkit.language.functions import block
-from nbkit.language.palette import elementwise, embed, index, linear, slice_, window
+from nbkit.language.palette import elementwise, embed, index, linear, merge, slice_, softmax, window
 
 
 def digits_mlp(hidden: int = 64, activation: str = "relu") -> Diagram:
@@ -22,6 +22,19 @@ def digits_mlp(hidden: int = 64, activation: str = "relu") -> Diagram:
     digits_mlp: R[i=8 j=8] -> R[c=10]
     """
     return perceptron("i j", [hidden], "c=10", activation=activation).named("digits_mlp").on("i=8 j=8")
+
+
+def image_mlp(hidden: tuple[int, ...] = (512, 512), side: int = 28, classes: int = 10) -> Diagram:
+    """The textbook's perceptron: an image is viewed as a vector, linear maps and ReLUs, softmax.
+
+    Axes: i rows, j columns, p = i·j pixels, h1, h2 … hidden units, c classes: probabilities come out.
+    Source: LeCun et al. 1998 (section 3, fully connected networks); drawn as in Abbott 2024, figure 19.
+
+    >>> print(image_mlp())
+    image_mlp: R[i=28 j=28] -> R[c=10]
+    """
+    network = merge("i j -> p", name="view") >> perceptron("p", hidden, f"c={classes}") >> softmax("c")
+    return network.named("image_mlp").on(f"i={side} j={side}")
 
 
 def digits_convnet(width: int = 16) -> Diagram:

@@ -53,7 +53,7 @@ def visual_attention(
 def patches(patch: int = 16, features: str = "m") -> Fn:
     """An image cut into patches, each mapped to a vector.
 
-    out[(i j), m] = Σ_{a, b, c} W[m, a, b, c] · in[c, p·i + a, p·j + b] + bias[m]
+    out[(i j), m] = Σ_{u, v, c} W[m, u, v, c] · in[c, p·i + u, p·j + v] + bias[m]
 
     Axes: i rows and j columns (multiples of the patch size p), c channels, x patches, m features
     (`features`).
@@ -64,9 +64,9 @@ def patches(patch: int = 16, features: str = "m") -> Fn:
     patches: R[c=3 i=224 j=224] -> R[x=196 m=768]
     """
     padding = "same" if patch % 2 == 0 else 0
-    rows = window("i", patch, patch, padding=padding, name="a")
-    columns = window("j", patch, patch, padding=padding, name="b")
-    project = linear(f"a b c -> {features}", "project")
+    rows = window("i", patch, patch, padding=padding, name="u")
+    columns = window("j", patch, patch, padding=padding, name="v")
+    project = linear(f"u v c -> {features}", "project")
     return block("patches", rows >> columns >> project >> merge("i j -> x"))
 
 
