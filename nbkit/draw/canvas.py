@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 from nbkit.draw import labels
@@ -39,7 +40,10 @@ def number(value: float) -> str:
 
 def data(**attributes: str) -> str:
     """` data-node="…" data-axis="…"`; empty values are left out."""
-    return "".join(f" data-{key}={quoteattr(value)}" for key, value in attributes.items() if value)
+    return "".join([f" data-{key}={_quoted(value)}" for key, value in attributes.items() if value])
+
+
+_quoted = lru_cache(maxsize=4096)(quoteattr)
 
 
 def element(tag: str, attributes: str, tip: str = "") -> str:

@@ -32,7 +32,7 @@ def boxes(
         for region in chain(bundle.region):
             inside.setdefault(region, []).extend(y[id(bundle), lane] for lane in bundle.lanes)
     found: dict[Region, Box] = {}
-    for region in sorted(inside, key=lambda r: -len(r.chain())):
+    for region in sorted(inside, key=lambda r: -len(r.chain)):
         levels = inside[region]
         children = [(r, box) for r, box in found.items() if r.parent == region]
         room = {r: _COUNT if r.kind in COUNTED else 0.0 for r, _ in children}
@@ -46,7 +46,7 @@ def boxes(
             extent[1] if right is None else right,
             bottom,
         )
-    return {region: found[region] for region in sorted(found, key=lambda r: len(r.chain()))}
+    return {region: found[region] for region in sorted(found, key=lambda r: len(r.chain))}
 
 
 def draw_frame(canvas: Canvas, region: Region, box: Box, sides: Sides) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from xml.sax.saxutils import escape
 
 from sympy import Expr, Symbol
@@ -42,11 +42,15 @@ class Run:
     bar: bool = False
     shift: int = 0
 
-    def width(self, size: float) -> float:
-        scale = size * (SCRIPT if self.shift else 1.0)
-        return scale * sum(
+    @cached_property
+    def units(self) -> float:
+        """Its width at size 1."""
+        return (SCRIPT if self.shift else 1.0) * sum(
             0.33 if c in _NARROW else 0.82 if c in _WIDE else 0.62 if c.isupper() else 0.52 for c in self.text
         )
+
+    def width(self, size: float) -> float:
+        return size * self.units
 
 
 Label = tuple[Run, ...]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbkit.draw import captions, glyphs, labels
+from nbkit.draw.borders import COUNTED, Borders
 from nbkit.draw.canvas import LABEL, Canvas, number
 from nbkit.draw.columns import Columns
 from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_turns
@@ -124,7 +125,8 @@ class Sheet:
     def row(self, first: int, last: int) -> Row:
         """Lays out columns first … last − 1."""
         cuts, columns = self.cuts[first : last + 1], self.columns[first:last]
-        y = heights(cuts, columns)
+        borders = Borders(cuts, COUNTED)
+        y = heights(cuts, columns, borders)
         gaps, edges = self.strips(first, last)
         left, right = gaps[0][0], gaps[-1][1]
         canvas = Canvas(self.theme, self.wrong)
@@ -139,7 +141,7 @@ class Sheet:
             _draw_run(canvas, bundle, y, x0, x1)
         for placed in (p for column in columns for p in column):
             glyphs.draw(glyphs.Pen(placed, *strip[id(placed)], at, canvas))
-        for points in separators(cuts, columns, y, gaps, edges):
+        for points in separators(cuts, columns, y, gaps, edges, borders):
             _draw_separator(canvas, points)
         shown = [
             captions.openers(cuts[0]) if first else self.captions[0],

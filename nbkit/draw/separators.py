@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from nbkit.draw.borders import ALL, COUNTED, Borders
+from nbkit.draw.borders import ALL, Borders
 from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Lane, Placed
 
 Span = tuple[float, float]
@@ -23,9 +23,13 @@ def separators(
     y: Mapping[Lane, float],
     gaps: list[Span],
     edges: list[Span],
+    narrow: Borders,
 ) -> list[list[Point]]:
-    """One polyline for each pair of neighbours, while they are; `gaps` and `edges` (columns) are x ranges."""
-    wide, narrow = Borders(cuts, ALL), Borders(cuts, COUNTED)
+    """One polyline for each pair of neighbours, while they are; `gaps` and `edges` (columns) are x ranges.
+
+    They keep clear of all frames where they can, else of those that are `narrow`: counted ones.
+    """
+    wide = Borders(cuts, ALL)
     going: dict[tuple[int, int], _Chain] = {}
     done: list[_Chain] = []
     for i, cut in enumerate(cuts):

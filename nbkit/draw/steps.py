@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from nbkit.draw.labels import Label
@@ -17,7 +18,7 @@ from nbkit.language.parts import Block, Repeat, Scan, Stages
 SomeOp = TypeVar("SomeOp", bound=Op)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Region:
     """A part of the picture with a frame: a plate (block) or a pair of parentheses (repetition).
 
@@ -34,6 +35,7 @@ class Region:
     marks: tuple[Label, ...] = ()
     back: Label = ()
 
+    @cached_property
     def chain(self) -> tuple[Region, ...]:
         """The region and those around it, outermost first."""
         return (*chain(self.parent), self)
@@ -41,7 +43,7 @@ class Region:
 
 def chain(region: Region | None) -> tuple[Region, ...]:
     """The regions around a place, outermost first; none outside of all."""
-    return region.chain() if region else ()
+    return region.chain if region else ()
 
 
 @dataclass(eq=False, repr=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from nbkit.draw.borders import APART, COUNTED, Borders
+from nbkit.draw.borders import APART, Borders
 from nbkit.draw.lanes import PASSING, Bundle, Lane, Placed
 
 PITCH = 20.0
@@ -23,9 +23,9 @@ Wish = tuple[int, int, float, int]  # the second lane should lie so much below t
 Pulls = dict[int, list[tuple[int, float, int]]]  # track -> (other track, wished offset from it, weight)
 
 
-def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane, float]:
+def heights(cuts: list[list[Bundle]], columns: list[list[Placed]], borders: Borders) -> dict[Lane, float]:
     """The y of every (bundle id, lane) in these cuts; the topmost is 0."""
-    solver = _Solver(cuts, columns)
+    solver = _Solver(cuts, columns, borders)
     present = solver.index
     wishes: list[Wish] = []
     for placed in (p for column in columns for p in column):
@@ -43,7 +43,7 @@ def heights(cuts: list[list[Bundle]], columns: list[list[Placed]]) -> dict[Lane,
 
 
 class _Solver:
-    def __init__(self, cuts: list[list[Bundle]], columns: list[list[Placed]]) -> None:
+    def __init__(self, cuts: list[list[Bundle]], columns: list[list[Placed]], borders: Borders) -> None:
         self.index: dict[Lane, int] = {}
         self.within: dict[tuple[int, int], float] = {}
         for bundle in (b for cut in cuts for b in cut):
@@ -57,15 +57,14 @@ class _Solver:
         self.above: list[dict[int, float]] = [{} for _ in self.parent]
         for (a, b), distance in self.within.items():
             self.keep(a, b, distance)
-        self.keep_apart(cuts, columns)
+        self.keep_apart(cuts, columns, borders)
 
     def keep(self, a: int, b: int, distance: float) -> None:
         """Lane b lies at least so far below lane a."""
         self.below[a][b] = self.above[b][a] = max(self.below[a].get(b, 0.0), distance)
 
-    def keep_apart(self, cuts: list[list[Bundle]], columns: list[list[Placed]]) -> None:
+    def keep_apart(self, cuts: list[list[Bundle]], columns: list[list[Placed]], borders: Borders) -> None:
         """Neighbouring arrays keep their distance, and so do whole regions unless arrays change places."""
-        borders = Borders(cuts, COUNTED)
         pairs = {
             (id(a), id(b), borders.regions[i][id(a)], borders.regions[i][id(b)]): (i, a, b)
             for i, cut in enumerate(cuts)
