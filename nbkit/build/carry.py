@@ -11,17 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from nbkit.build.names import attributes
-from nbkit.build.weights import Weights, weights
+from nbkit.build.weights import Weights, sizes_needed, weights
 from nbkit.language import ops
 from nbkit.language.axes import Axis, parse_spec
 from nbkit.language.diagram import Diagram, Node
-from nbkit.language.errors import DiagramError
+from nbkit.language.errors import BindingError, DiagramError
 from nbkit.language.parts import Repeat, Scan, Stages
 from nbkit.language.sizes import parse_size, substitute, symbol
 
@@ -34,23 +34,40 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Leaf:
-    """Something learned: where torch keeps it, how, and the axes of each parameter as formulas list them."""
+    """Something learned: where torch keeps it, how, and the axes of its weight as formulas list them."""
 
+    path: str
     prefix: str
     held: Weights
-    axes: dict[str, tuple[Axis, ...]]
+    per: tuple[Axis, ...]
+    outs: tuple[Axis, ...]
+    ins: tuple[Axis, ...]
+
+    def axes(self, parameter: str) -> tuple[Axis, ...]:
+        """The axes of a parameter in the order of formulas."""
+        return (*self.per, *self.outs, *(self.ins if parameter == "weight" else ()))
 
     def shape(self, parameter: str) -> list[int]:
         """The parameter's shape with one dimension for each image dimension of each axis."""
-        return [int(axis.size) for axis in self.axes[parameter] for _ in range(axis.rank)]
+        return [int(axis.size) for axis in self.axes(parameter) for _ in range(axis.rank)]
 
     def read(self, state: Mapping[str, Tensor], parameter: str) -> Tensor:
-        """The parameter with its axes in the order that formulas list."""
-        tensor = state[f"{self.prefix}.{parameter}"]
+        """The parameter with its axes in the order of formulas."""
+        key = f"{self.prefix}.{parameter}"
+        if key not in state:
+            raise DiagramError(f"the state dict has no '{key}'; give that of the diagram before the rewrite")
+        tensor = state[key]
+        kept = [int(size) for size in self.held.shapes[parameter]]
+        if list(tensor.shape) != kept:
+            raise DiagramError(
+                f"{self.prefix}.{parameter} has shape {tuple(tensor.shape)}, "
+                f"but what {self.path} learns has {tuple(kept)}"
+                "\n  give the state dict of the diagram before, and the sizes that its module was built for"
+            )
         order = self._order(parameter)
         shape = self.shape(parameter)
-        stored = [shape[i] for i in order]
-        return tensor.reshape(stored).permute([order.index(i) for i in range(len(order))])
+        stored = tensor.reshape([shape[i] for i in order])
+        return stored.permute([order.index(i) for i in range(len(order))])
 
     def write(self, tensor: Tensor, parameter: str) -> Tensor:
         """The tensor as torch's module keeps it; the inverse of `read`."""
@@ -59,22 +76,35 @@ class Leaf:
 
     def _order(self, parameter: str) -> list[int]:
         """The places, in the order of formulas, of the dimensions as torch keeps them."""
-        dims = [axis.name for axis in self.axes[parameter] for _ in range(axis.rank)]
-        if parameter != "weight" or self.held.module != "Conv":
-            return list(range(len(dims)))
-        first = len(dims) - sum(a.rank for a in self.axes["weight"][self._consumed() :])
-        windows = [w.name for w in self.held.windows]
-        slid = [i for name in windows for i, dim in enumerate(dims) if i >= first and dim == name]
-        return [*(i for i in range(len(dims)) if i not in slid), *slid]
+        sides = [[a.name for a in side for _ in range(a.rank)] for side in (self.per, self.outs, self.ins)]
+        per, outs, ins = ([(side, i) for i in range(len(names))] for side, names in enumerate(sides))
+        if parameter != "weight":
+            ins = []
+        if parameter == "weight" and self.held.module == "Conv":
+            ins = _last(ins, sides[2], [window.name for window in self.held.windows])
+        if parameter == "weight" and self.held.module == "ConvTranspose":
+            outs, ins = ins, _last(outs, sides[1], [fold.name for fold in self.held.folds])
+        first = [0, len(sides[0]), len(sides[0]) + len(sides[1])]
+        return [first[side] + i for side, i in (*per, *outs, *ins)]
 
-    def _consumed(self) -> int:
-        """How many axes of the weight come before the consumed ones: torch keeps their windows last."""
-        return len(self.axes.get("bias", self.axes["rows"]))
+
+def _last(places: list[tuple[int, int]], names: list[str], slid: list[str]) -> list[tuple[int, int]]:
+    """The places with those of windows at the end."""
+    ends = [place for name in slid for place in places if names[place[1]] == name]
+    return [*(place for place in places if place not in ends), *ends]
 
 
 def carry(rewriting: Rewriting, state: Mapping[str, Tensor], **sizes: int) -> dict[str, Tensor]:
     """The state dict after a rewrite; see `Rewriting.weights`."""
-    before, after = rewriting.before.at(**sizes), rewriting.after.at(**sizes)
+    before = rewriting.before.at(**sizes)
+    open_ = rewriting.after.free()  # some sizes are not needed any more
+    after = rewriting.after.at(**{name: size for name, size in sizes.items() if name in open_})
+    if needed := sizes_needed(before) | sizes_needed(after):
+        missing = ", ".join(sorted(needed))
+        raise BindingError(
+            f"{missing} {'is' if len(needed) == 1 else 'are'} unbound; say which sizes the module was built for: "
+            f"weights(state, {next(iter(sorted(needed)))}=…)"
+        )
     old, new = dict(leaves(before)), dict(leaves(after))
     known = {f"{leaf.prefix}." for leaf in old.values()}
     result = {
@@ -129,7 +159,7 @@ def _made(
     sizes: Mapping[str, int],
 ) -> Tensor:
     """The sum of the formula's terms, with the axes of the new parameter."""
-    ranks = [axis.rank for axis in leaf.axes[formula.parameter]]
+    ranks = [axis.rank for axis in leaf.axes(formula.parameter)]
     out = _dims(formula.indices, ranks)
     total: Tensor | None = None
     for term in formula.terms:
@@ -138,7 +168,7 @@ def _made(
         for factor in term.factors:
             source = old[f"{inside}{factor.path}"]
             operands.append(source.read(state, factor.parameter))
-            dims = _dims(factor.indices, [axis.rank for axis in source.axes[factor.parameter]])
+            dims = _dims(factor.indices, [axis.rank for axis in source.axes(factor.parameter)])
             texts.append("".join(letters.setdefault(d, _LETTERS[len(letters)]) for d in dims))
         present = [d for d in out if d in letters]
         part = torch.einsum(f"{','.join(texts)}->{''.join(letters[d] for d in present)}", *operands)
@@ -178,7 +208,23 @@ def leaves(diagram: Diagram, path: str = "", prefix: str = "") -> Iterator[tuple
             yield from leaves(body, f"{here}{deeper[0]}", f"{module}{deeper[1]}")
         held = weights(diagram, node)
         if held is not None:
-            yield here, Leaf(module, held, _axes(diagram, node))
+            yield here, _leaf(diagram, node, held, here, module)
+
+
+def _leaf(diagram: Diagram, node: Node, held: Weights, path: str, prefix: str) -> Leaf:
+    op = node.op
+    if not isinstance(op, ops.Linear):
+        return Leaf(path, prefix, held, (), (*held.rows, *held.cols), ())
+    array, out = diagram.wires[node.ins[0]].type, diagram.wires[node.outs[0]].type
+    spec = parse_spec(op.spec)
+    return Leaf(
+        path,
+        prefix,
+        held,
+        tuple(array[name] for name in op.per.split()),
+        tuple(out[token.name] for token in spec.outs[0]),
+        tuple(array[token.name] for token in spec.ins[0]),
+    )
 
 
 def _bodies(op: ops.Op) -> list[tuple[str, Diagram]]:
@@ -191,15 +237,3 @@ def _bodies(op: ops.Op) -> list[tuple[str, Diagram]]:
         case Stages(bodies=bodies):
             return [(str(i), body) for i, body in enumerate(bodies)]
     return [("", body) for _, body in op.insides()]
-
-
-def _axes(diagram: Diagram, node: Node) -> dict[str, tuple[Axis, ...]]:
-    """The axes of each parameter, in the order of formulas."""
-    op: Any = node.op
-    out = diagram.wires[node.outs[0]].type
-    if isinstance(op, ops.Linear):
-        array, spec = diagram.wires[node.ins[0]].type, parse_spec(op.spec)
-        rows = (*(array[n] for n in op.per.split()), *(out[t.name] for t in spec.outs[0]))
-        cols = tuple(array[t.name] for t in spec.ins[0])
-        return {"weight": (*rows, *cols), "bias": rows, "rows": rows}
-    return {"weight": out.axes, "rows": out.axes}

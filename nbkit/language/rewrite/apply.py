@@ -87,12 +87,12 @@ def rules() -> dict[str, str]:
     return {name: rule.sentence for name, rule in sorted(RULES.items())}
 
 
-def rewrite(diagram: Diagram, name: str, at: str = "", **options: Any) -> Diagram:
+def rewrite(diagram: Diagram, rule: str, at: str = "", /, **options: Any) -> Diagram:
     """The diagram after a rewrite; see `rewriting`."""
-    return rewriting(diagram, name, at, **options).after
+    return rewriting(diagram, rule, at, **options).after
 
 
-def rewriting(diagram: Diagram, name: str, at: str = "", **options: Any) -> Rewriting:
+def rewriting(diagram: Diagram, name: str, at: str = "", /, **options: Any) -> Rewriting:
     """One rewrite of a diagram. `RewriteError` where the rule does not apply, saying where it would."""
     rule = find_rule(name)
     path = _place(diagram, rule, at, options)
@@ -207,11 +207,11 @@ def _find(diagram: Diagram, rule: Rule, at: str) -> tuple[Scope, Node]:
     try:
         within(whole(diagram), f"{prefix}{dot}", look)
     except NumberedCopy as copy:
+        base, numbered = copy.args
         raise RewriteError(
-            f"{rule.name} at {at}: the copies of {copy.args[0]} share one body, "
-            "so a rewrite inside happens in all of them\n"
-            f'  write at="{copy.args[1]}", or take the copy out first: '
-            f'd.rewrite("repeat-unroll", at="{copy.args[0]}")',
+            f"{rule.name} at {at}: the copies of {base} share one body, and are rewritten together\n"
+            f'  write at="{base}.*{at[len(numbered) :]}", or take the copies apart first: '
+            f'd.rewrite("repeat-unroll", at="{base}")',
             rule=rule.name,
             at=at,
         ) from None

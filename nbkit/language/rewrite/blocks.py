@@ -25,11 +25,11 @@ def fold_block(edit: Edit, node: Node, to: str = "", name: str = "part") -> None
     place = edit.scope.place
     last = place.get(to or node.id, -1)
     first = place[node.id]
-    behind = ", ".join(n.id for n in edit.before.nodes[first + 1 :])
+    behind = ", ".join(n.id for n in edit.before.nodes[first + 1 : first + 9])
     require(
         last >= first,
         "to='…', a node of the same part that stands behind this one",
-        f"to={to!r}; behind '{node.id}' stand {behind or 'none'}",
+        f"to={to!r}; behind '{node.id}' come {behind or 'no more'}",
     )
     fold(edit, edit.before.nodes[first : last + 1], check_name(name, "block"))
 

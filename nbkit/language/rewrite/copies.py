@@ -9,6 +9,7 @@ from nbkit.language import ops
 from nbkit.language.diagram import Node
 from nbkit.language.ops.base import Composite, Op
 from nbkit.language.rewrite.edit import Edit
+from nbkit.language.rewrite.maps import unshared
 from nbkit.language.rewrite.rule import require, rule
 
 _ANY = (Op,)
@@ -85,15 +86,12 @@ def _same_again(node: Node, needs: str) -> None:
         not isinstance(op, Composite | ops.Torch), needs, f"{op}, a part; dissolve it first (unfold-block)"
     )
     require(not (isinstance(op, ops.Dropout) and op.p), needs, f"{op}, which draws other numbers each time")
-    if _weighted(op):
-        lacking = "its bias" if getattr(op, "bias", False) else "" if hasattr(op, "key") else "it has no key"
-        require(
-            not lacking, "an op whose weights a key can share", f"{op}, whose weights it cannot: {lacking}"
-        )
+    lacking = unshared(op)
+    require(not lacking, "an op whose weights a key can share", f"{op}, where a key does not share {lacking}")
 
 
 def _weighted(op: Op) -> bool:
-    return op.learned and (getattr(op, "affine", True) or getattr(op, "how", "") == "batch")
+    return op.learned and bool(getattr(op, "affine", True))
 
 
 def _keyed(op: Any, key: str) -> Op:

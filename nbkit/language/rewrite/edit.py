@@ -14,12 +14,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from nbkit.language.axes import Array
+from nbkit.language.axes import Array, parse_spec
 from nbkit.language.diagram import Diagram, Node, Wire, free_name
 from nbkit.language.errors import DiagramError
-from nbkit.language.ops import Op, Transpose
+from nbkit.language.ops import Einsum, Op, Transpose
 from nbkit.language.rewrite.formulas import Formula
 from nbkit.language.sizes import NAME
+
+
+def in_order(op: Einsum, arrays: Sequence[Array], out: Sequence[str]) -> Einsum:
+    """The einsum with its result's axes in another order; it names all axes if it must."""
+    spec = parse_spec(op.spec)
+    named = {token.name for bundle in spec.ins for token in bundle}
+    for keep in (named, {name for array in arrays for name in array.names}):
+        ins = (" ".join(name for name in array.names if name in keep) for array in arrays)
+        short = Einsum(f"{', '.join(ins)} -> {' '.join(name for name in out if name in keep)}")
+        if short.infer(tuple(arrays))[0].names == tuple(out):
+            break
+    return short
 
 
 @dataclass(frozen=True)
@@ -131,8 +143,15 @@ class Edit:
         return next(node.id for node, _ in self.added.values() if wire in node.outs)
 
     def replace(self, old: int, new: int) -> None:
-        """Lets everything that read `old` read `new`; `ordered` brings its axes into the right order."""
+        """Lets everything that read `old` read `new`, with its axes in the right order.
+
+        A transpose that alone reads the old wire is part of that order, and goes with it.
+        """
         near = self.maker(old)
+        after = self.only_reader(old)
+        if after is not None and isinstance(after.op, Transpose) and after.id not in self.dropped:
+            self.drop(after)
+            (old,) = after.outs
         if near is not None:
             new = self.ordered(new, self.type(old), near)
         if self.type(old) != self.type(new):
@@ -141,15 +160,26 @@ class Edit:
             self.wires[new] = replace(self.wires[new], name=self.wires[old].name)
         self.replaced[old] = new
 
+    def wanted(self, old: int) -> Array:
+        """What is to replace a wire: its own type, or that of the transpose which alone reads it."""
+        after = self.only_reader(old)
+        return self.type(after.outs[0] if after and isinstance(after.op, Transpose) else old)
+
     def rewire(self, reader: Node | None, place: int, new: int) -> None:
         """Lets one reader (None: the end of the scope) read `new` at one place."""
         old = reader.ins[place] if reader else self.before.outs[place]
         self.rewired[reader.id if reader else "", place] = old, new
 
     def ordered(self, wire: int, wanted: Array, near: Node) -> int:
-        """The wire with its axes in the order of `wanted`."""
+        """The wire with its axes in the order of `wanted`: a new einsum gives it, others get a transpose."""
         if self.type(wire).names == wanted.names or set(self.type(wire).names) != set(wanted.names):
             return wire
+        for key, (node, place) in self.added.items():
+            if node.outs == (wire,) and isinstance(node.op, Einsum):
+                op = in_order(node.op, self.types(node.ins), wanted.names)
+                self.added[key] = replace(node, op=op), place
+                self.wires[wire] = replace(self.wires[wire], type=op.infer(self.types(node.ins))[0])
+                return wire
         return self.add_one(Transpose(" ".join(wanted.names)), (wire,), "transpose", near)
 
     # -- finishing -----------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from nbkit.language import ops
 from nbkit.language.diagram import Node
 from nbkit.language.rewrite.edit import Edit
@@ -50,6 +52,8 @@ def merge_einsums(edit: Edit, node: Node) -> None:
     arrays = edit.types(wires)
     edit.drop(node, *(maker for maker, _ in inner.values()))
     name = node.id if isinstance(node.op, ops.Einsum) else "einsum"
+    stem = re.sub(r"_\d+\Z", "", name)
+    name = stem if any(maker.id == stem for maker, _ in inner.values()) else name  # undoes split-einsum
     op = einsum_for(arrays, outer.out, named)
     edit.replace(node.outs[0], edit.add_one(op, wires, name, node))
 

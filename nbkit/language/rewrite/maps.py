@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from nbkit.language import ops
 from nbkit.language.axes import Array, Axis, Spec, Token, parse_spec
 from nbkit.language.diagram import Node
-from nbkit.language.rewrite.edit import Edit
+from nbkit.language.ops import Op
+from nbkit.language.rewrite.edit import Edit, in_order
 from nbkit.language.rewrite.formulas import Old
 from nbkit.language.rewrite.rule import op_as, require
 
@@ -73,6 +74,17 @@ def no_bias(map_: Map, what: str) -> None:
     require(not map_.op.bias, what, f"'{map_.node.id}' with a bias; make it with bias=False")
 
 
+def unshared(op: Op) -> str:
+    """What of the op's weights a key cannot share: empty if it learns nothing, or its weight is all."""
+    if isinstance(op, ops.Norm) and op.how == "batch":
+        return "its running statistics"
+    if not op.learned or not getattr(op, "affine", True):
+        return "" if not isinstance(op, ops.Torch) else "what is inside of it"
+    if isinstance(op, ops.Norm):
+        return "" if op.how == "rms" and not op.per else "its bias"
+    return "its bias" if getattr(op, "bias", False) else "" if hasattr(op, "key") else "its weight"
+
+
 # -- sums of products --------------------------------------------------------------------------------------
 
 PRODUCTS = (ops.Einsum, ops.Multiply, ops.Reduce, ops.Transpose)
@@ -125,21 +137,12 @@ def certain(edit: Edit, node: Node) -> Product:
     return form
 
 
-def einsum_op(bundles: Sequence[Sequence[str]], out: Sequence[str], woven: frozenset[str]) -> ops.Einsum:
-    """The einsum that names all axes but those that may stay woven."""
-    ins = [" ".join(n for n in bundle if n not in woven) for bundle in bundles]
-    return ops.Einsum(f"{', '.join(ins)} -> {' '.join(n for n in out if n not in woven)}")
-
-
 def einsum_for(arrays: Sequence[Array], out: Sequence[str], named: Iterable[str] = ()) -> ops.Einsum:
     """The einsum of arrays with this result: it names what it must, and what it is asked to.
 
     An axis stays woven if it is kept, and every operand that has it weaves it.
     """
-    keep = set(named)
-    free = frozenset(n for n in out if n not in keep)
-    everything = [array.names for array in arrays]
-    short = einsum_op(everything, out, free)
-    if short.infer(tuple(arrays))[0].names == tuple(out):
-        return short
-    return einsum_op(everything, out, frozenset())
+    keep = {*named, *(n for array in arrays for n in array.names if n not in out)}
+    ins = (" ".join(n for n in array.names if n in keep) for array in arrays)
+    first = ops.Einsum(f"{', '.join(ins)} -> {' '.join(n for n in out if n in keep)}")
+    return in_order(first, arrays, out)

@@ -14,7 +14,7 @@ from nbkit.language.rewrite.edit import Scope
 
 
 class NumberedCopy(Exception):
-    """A path that names one copy of a repetition: the repetition, and the path for all copies."""
+    """A path that names one copy of a repetition: the path of the repetition, and that of the copy."""
 
 
 def split(diagram: Diagram, path: str) -> tuple[str, str, str]:
@@ -53,7 +53,7 @@ def within(scope: Scope, rest: str, change: Callable[[Scope], Diagram]) -> Diagr
                 index, _, deeper = deeper.partition(".")
                 if index != "*":
                     base = f"{scope.path}{node.id}"
-                    raise NumberedCopy(base, f"{base}.*.{deeper}".rstrip("."))
+                    raise NumberedCopy(base, f"{base}.{index}")
             op = op.mapped(
                 lambda segment, body, node=node, deeper=deeper: within(  # type: ignore[misc]  # bound now
                     _inner(scope, node, segment, body), deeper, change

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
-from nbkit.language import ops
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.ops.base import Composite, Op
 from nbkit.language.parts import Block, Repeat, Stages
 from nbkit.language.rewrite.edit import Edit
+from nbkit.language.rewrite.maps import unshared
 from nbkit.language.rewrite.rule import op_as, require, rule, want
 
 _NAMELESS = ("repeat", "copy")  # bodies without a name, in parentheses and as blocks
@@ -65,7 +65,7 @@ def repeat_roll(edit: Edit, node: Node, n: int | None = None) -> None:
         if after is None or not _equal(node, after):
             break
         chain.append(after)
-    require(len(chain) >= max(n or 2, 2), needs, f"'{node.id}', which {len(chain) - 1} equal ones follow")
+    require(len(chain) >= max(n or 2, 2), needs, f"'{node.id}', followed by {len(chain) - 1} equal ones")
     body = _named(node.op.insides()[0][1], dict([_NAMELESS[::-1]]))
     stem = re.sub(r"_\d+\Z", "", node.id.rpartition(".")[2])
     edit.drop(*chain)
@@ -154,7 +154,7 @@ def _named(body: Diagram, names: dict[str, str]) -> Diagram:
 
 def _tied_by_key(edit: Edit, node: Node, body: Diagram) -> Diagram:
     """The body with a key on everything that it learns."""
-    needs = "copies whose weights a key can share: linear maps without bias, embeddings, parameters"
+    needs = "copies whose weights a key can share: linear maps without bias, embeddings …"
     taken = set(edit.scope.keys)
 
     def keyed(part: Diagram, path: str, own: bool) -> Diagram:
@@ -164,15 +164,16 @@ def _tied_by_key(edit: Edit, node: Node, body: Diagram) -> Diagram:
             if isinstance(op, Composite):
                 deeper = own or (isinstance(op, Repeat | Stages) and not getattr(op, "tied", False))
                 op = op.mapped(lambda _, b, at=f"{path}.{inner.id}", d=deeper: keyed(b, at, d))  # type: ignore[misc]  # bound now
-            elif op.learned or isinstance(op, ops.Torch):
+            else:
                 op = _with_key(op, inner, path, own)
             nodes.append(replace(inner, op=op))
         return replace(part, nodes=tuple(nodes))
 
     def _with_key(op: Any, inner: Node, path: str, own: bool) -> Op:
-        has = any(f.name == "key" for f in fields(op))
-        where = f"'{path}.{inner.id}'"
-        require(has and not getattr(op, "bias", False), needs, f"{where}, {op}, which has more than that")
+        where, lacking = f"'{path}.{inner.id}'", unshared(op)
+        require(not lacking, needs, f"{where}, {op}, where a key does not share {lacking}")
+        if not op.learned or not getattr(op, "affine", True):
+            return inner.op
         if op.key:
             return inner.op
         require(

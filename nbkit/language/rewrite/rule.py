@@ -8,6 +8,7 @@ are made of the old ones (`formulas.py`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,6 +62,13 @@ class Rule:
         if not isinstance(node.op, self.kinds):
             wanted = " or ".join(dict.fromkeys(kind.kind for kind in self.kinds))
             raise Inapplicable(f"an op of kind {wanted}", f"{node.op}, of kind {node.op.kind}")
+        known = tuple(inspect.signature(self.apply).parameters)[2:]
+        for option in options:
+            if option not in known:
+                raise Inapplicable(
+                    f"no options but {', '.join(known)}" if known else "no options",
+                    f"{option}={options[option]!r}",
+                )
         try:
             self.apply(edit, node, **options)
         except (Mismatch, ParseError) as error:  # an op that does not fit where the rule would put it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nbkit.language import ops
@@ -46,6 +47,7 @@ def transpose(edit: Edit, node: Node) -> None:
         f"'{after.id}', which contracts {' '.join(form.summed) or 'nothing'} of {' '.join(sorted(produced))}",
     )
     rest = tuple(a for a in mine.outs if a.name not in names(contracted))
+    by = {a.name: a for a in (*mine.ins, *rest)}
     beside = set(edit.type(other).names) - set(names(contracted))
     woven = set(edit.type(node.ins[0]).names) - set(names(mine.ins))
     _distinct(sorted((beside & set(names(mine.ins))) | ({*names(mine.ins)} & {*form.out, *names(rest)})))
@@ -56,17 +58,17 @@ def transpose(edit: Edit, node: Node) -> None:
         f"'{node.id}' with weights per {mine.op.per}",
     )
     _distinct(sorted(set(names(rest)) & woven))
+    made = tuple(by[n] for n in _exchanged(names(mine.outs), names(contracted), names(mine.ins)))
+    name = node.id.removesuffix("_T") if node.id.endswith("_T") else f"{node.id}_T"
     edit.drop(node, after)
-    moved = edit.add_one(
-        linear_op(mine.op, contracted, (*mine.ins, *rest), mine.per), (other,), node.id, node
-    )
+    moved = edit.add_one(linear_op(mine.op, contracted, made, mine.per), (other,), name, node)
     first = after.ins[0] == node.outs[0]
     wires = (node.ins[0], moved) if first else (moved, node.ins[0])
     op = einsum_for(edit.types(wires), form.out, form.named | set(names(mine.ins)))
     edit.replace(after.outs[0], edit.add_one(op, wires, after.id, after))
     now = {n: f"{n}@in" for n in names(contracted)}
     old = mine.weight(now, mark="")
-    indices = (*names(mine.per), *names((*mine.ins, *rest)), *(f"{n}@in" for n in names(contracted)))
+    indices = (*names(mine.per), *names(made), *(f"{n}@in" for n in names(contracted)))
     edit.formulas.append(Formula(edit.id_of(moved), "weight", indices, (Term((old,)),)))
 
 
@@ -97,9 +99,10 @@ def shift_outer(edit: Edit, node: Node) -> None:
     _distinct(sorted(woven & set(names(mine.ins))))
     _distinct(sorted(set(form.summed) & set(names(mine.ins))))
     wires = tuple(node.ins[0] if w == node.outs[0] else w for w in after.ins)
-    out = tuple(n for n in form.out if n not in names(mine.outs))
+    order = edit.wanted(after.outs[0]).names  # the map puts what it makes where it took something last
+    out = _exchanged(order, names(mine.outs), names(mine.ins))
     edit.drop(node, after)
-    op = einsum_for(edit.types(wires), (*out, *names(mine.ins)), (form.named - own) | set(names(mine.ins)))
+    op = einsum_for(edit.types(wires), out, (form.named - own) | set(names(mine.ins)))
     wire = edit.add_one(op, wires, after.id, after)
     edit.replace(after.outs[0], edit.add_one(node.op, (wire,), node.id, after, keeps=node))
 
@@ -153,6 +156,14 @@ def _factor(edit: Edit, node: Node, needs: str) -> tuple[Node, int]:
     require(is_product and len(after.ins) == 2, needs, f"{node.op}, and {after.op} after it")
     (other,) = (w for w in after.ins if w != node.outs[0])
     return after, other
+
+
+def _exchanged(order: Sequence[str], gone: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """The names with the new ones in the place of those that go; at the end, if none goes."""
+    first = next((n for n in order if n in gone), None)
+    if first is None:
+        return (*order, *new)
+    return tuple(m for n in order if n == first or n not in gone for m in (new if n == first else (n,)))
 
 
 def _distinct(clash: list[str]) -> None:
