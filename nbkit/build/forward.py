@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from string import ascii_letters
 
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol, ceiling, floor, solve
 
@@ -20,7 +21,7 @@ from nbkit.build.plan import Step
 from nbkit.build.weights import Weights
 from nbkit.language.axes import Array, Axis
 from nbkit.language.diagram import Diagram
-from nbkit.language.errors import BindingError
+from nbkit.language.errors import BindingError, DiagramError
 from nbkit.language.sizes import format_size
 
 Dim = tuple[str, int]  # an axis and which of its `rank` dimensions
@@ -115,6 +116,12 @@ class Forward:
         """Arrays one after the other; not all of them may have the same batches in front."""
         alike = len({self.batches.get(wire, wire) for wire in wires}) == 1
         return f"{'torch.cat' if alike else 'join'}(({', '.join(texts)},), {place})"
+
+    def letters(self, order: Sequence[Dim]) -> dict[Dim, str]:
+        """The letters of dimensions in an einsum."""
+        if len(order) > len(ascii_letters):
+            raise DiagramError(f"an einsum over more than {len(ascii_letters)} dimensions cannot be compiled")
+        return dict(zip(order, ascii_letters, strict=False))
 
     # -- sizes -------------------------------------------------------------------------------------------
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from string import ascii_letters
 
 from nbkit.build.einsums import contractions
 from nbkit.build.emit.base import emit
 from nbkit.build.forward import Dim, Forward, Value, dims
 from nbkit.build.plan import Step
 from nbkit.language import ops
-from nbkit.language.errors import DiagramError
 
 
 @emit.register
@@ -51,9 +49,7 @@ def _product(f: Forward, left: Value, right: Value, contracted: Sequence[Dim]) -
         a = f.arrange(left, [*both, *mine, *contracted])
         b = f.arrange(right, [*both, *contracted, *yours])
         return f"{a} @ {b}", order
-    letters = dict(zip(dict.fromkeys((*left.dims, *right.dims)), ascii_letters, strict=False))
-    if len(letters) < len({*left.dims, *right.dims}):
-        raise DiagramError(f"an einsum over more than {len(ascii_letters)} dimensions cannot be compiled")
+    letters = f.letters(tuple(dict.fromkeys((*left.dims, *right.dims))))
     a, b, out = (
         ("..." if batched else "") + "".join(letters[dim] for dim in side)
         for batched, side in (

@@ -20,10 +20,11 @@ class Made:
     name: str
     takes: tuple[tuple[str, Size], ...]
     one_batch: bool  # whether it takes no more than one batch dimension
+    given: tuple[str, ...] = ()  # makers of boxes that it takes before the sizes
 
     def call(self, names: Names) -> str:
         """`MultiHeadAttention(m, h, k)`; sizes of another name than here are told by keyword."""
-        given: list[str] = []
+        given = list(self.given)
         for name, size in self.takes:
             value = names.get(size, str(size[1]))
             plain = value == name and not any("=" in text for text in given)

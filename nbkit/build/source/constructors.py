@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from nbkit.build.source.parameters import Names, Size, product, sizes_of
-from nbkit.build.weights import Weights
+from nbkit.build.weights import Weights, kernel_crop
 from nbkit.language.axes import Axis
 from nbkit.language.errors import DiagramError
 
@@ -34,17 +34,21 @@ def constructor(
     if held.module == "BatchNorm":
         return [f"self.{name} = {_batch_norm(held, names, norm)}"]
     kind = "Transposed" if transposed else held.module
-    if kind not in (*_WRITERS, "Conv"):
+    if kind not in (*_WRITERS, "Conv", "GroupNorm"):
         raise DiagramError(f"source() cannot write what {name} learns ({held.module}); torch() can build it")
     if kind == "Conv":
-        return [f"self.{name} = {_conv(held, names, names if made is None else made)}"]
+        frozen = ".requires_grad_(False)" * held.frozen
+        return [f"self.{name} = {_conv(held, names, names if made is None else made)}{frozen}"]
+    if kind == "GroupNorm":
+        return [f"self.{name} = {_group_norm(held, names, norm)}"]
     first, *more = _WRITERS[kind](held, names)
+    first += ".requires_grad_(False)" * held.frozen
     return [f"self.{name} = {first}", *(line.replace("@", f"self.{name}") for line in more)]
 
 
 def _call(function: str, *arguments: str, **settings: object) -> str:
     """A call; settings that are None are left out."""
-    given = [f"{key}={value!r}" for key, value in settings.items() if value is not None]
+    given = [f"{key}={value!r}".replace("e-0", "e-") for key, value in settings.items() if value is not None]
     return f"{function}({', '.join([*arguments, *given])})"
 
 
@@ -127,28 +131,73 @@ def _group_axes(held: Weights) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
+def _conv_transpose(held: Weights, names: Names) -> list[str]:
+    groups, rows, cols = _split(held, names)
+    one = int(held.groups) == 1
+    kernel = [int(size) for size in held.shapes["weight"][2:]]
+    each = [f for f, rank in zip(held.folds, held.ranks, strict=True) for _ in range(rank)]
+    crops = [kernel_crop(fold, size) for fold, size in zip(each, kernel, strict=True)]
+    sides = (cols, rows) if one else (f"{groups} * {cols}", f"{groups} * {rows}")
+    text = _call(f"nn.ConvTranspose{held.spatial}d", *sides, _one(kernel))[:-1]
+    for setting, values, default in (
+        ("stride", [fold.stride for fold in each], 1),
+        ("padding", [crop or 0 for crop, _ in crops], 0),
+        ("output_padding", [more for _, more in crops], 0),
+        ("dilation", [fold.dilation for fold in each], 1),
+    ):
+        text += "" if set(values) == {default} else f", {setting}={_one(values)}"
+    return [f"{text}{'' if one else f', groups={groups}'}, bias=False)"]
+
+
+def _parameter(held: Weights, names: Names) -> list[str]:
+    sizes = _sizes((*held.rows, *held.cols), names)
+    made = {
+        "normal": f"torch.empty({', '.join(sizes) or '()'}).normal_(std={_root(product(held.cols, names))})",
+        "zeros": f"torch.zeros({', '.join(sizes) or '()'})",
+        "ones": f"torch.ones({', '.join(sizes) or '()'})",
+    }[held.init]
+    return [f"Buffer({made})" if held.buffer else f'nn.ParameterDict({{"weight": {made}}})']
+
+
+def _affine(held: Weights, names: Names) -> list[str]:
+    size = product(held.rows, names)
+    return [f'nn.ParameterDict({{"weight": torch.ones({size}), "bias": torch.zeros({size})}})']
+
+
+def _group_norm(held: Weights, names: Names, norm: str) -> str:
+    groups = product(_group_axes(held), names)
+    eps = None if held.eps == 1e-5 else float(held.eps)
+    return _call(norm or "GroupNorm", groups, product(held.rows, names), eps=eps)
+
+
+def _root(features: str) -> str:
+    """The text of features^(-1/2)."""
+    simple = features.isidentifier() or features.isdecimal()
+    return f"{features}**-0.5" if simple else f"({features}) ** -0.5"
+
+
+def _sizes(axes: Iterable[Axis], names: Names) -> list[str]:
+    """The text of each dimension's size."""
+    return [
+        names.get((axis.name, int(axis.size)), str(int(axis.size))) for axis in axes for _ in range(axis.rank)
+    ]
+
+
 def _one(values: list[int]) -> str:
     return str(values[0]) if len(set(values)) == 1 else str(tuple(values))
 
 
 def _table(held: Weights, names: Names) -> list[str]:
     features = product(held.cols, names)
-    power = (
-        f"{features}**-0.5" if features.isidentifier() or features.isdecimal() else f"({features}) ** -0.5"
-    )
     return [
         _call("nn.Embedding", product(held.rows, names), features),
-        f"nn.init.normal_(@.weight, std={power})",
+        f"nn.init.normal_(@.weight, std={_root(features)})",
     ]
 
 
 def _norm(function: str, default: float | None) -> Callable[[Weights, Names], list[str]]:
     def write(held: Weights, names: Names) -> list[str]:
-        sizes = [
-            names.get((axis.name, int(axis.size)), str(int(axis.size)))
-            for axis in held.rows
-            for _ in range(axis.rank)
-        ]
+        sizes = _sizes(held.rows, names)
         shape = sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
         return [_call(function, shape, eps=None if held.eps == default else float(held.eps))]
 
@@ -169,6 +218,9 @@ _WRITERS: dict[str, Callable[[Weights, Names], list[str]]] = {
     "Linear": _linear,
     "Transposed": _transposed,
     "Grouped": _grouped,
+    "ConvTranspose": _conv_transpose,
+    "Parameter": _parameter,
+    "Affine": _affine,
     "Embedding": _table,
     "Positions": _table,
     "LayerNorm": _norm("nn.LayerNorm", 1e-5),

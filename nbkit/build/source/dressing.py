@@ -10,21 +10,19 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from nbkit.build.emit import emit
 from nbkit.build.emit.parts import shape_of
-from nbkit.build.forward import Dim, Forward, Value, dims
+from nbkit.build.forward import Dim, Forward, Value
 from nbkit.build.names import identifier
-from nbkit.build.plan import Attention, Step
+from nbkit.build.plan import Step
 from nbkit.build.source.helpers import HELPERS
 from nbkit.build.source.inline import Statement
 from nbkit.build.source.parameters import AMBIGUOUS, Names, Size
 from nbkit.language import ops, relations
 from nbkit.language.axes import Array
-from nbkit.language.parts import Repeat
-from nbkit.language.sizes import parse_size
+from nbkit.language.diagram import Node
+from nbkit.language.parts import Scan
 
 if TYPE_CHECKING:
     from sympy import Expr
@@ -54,6 +52,12 @@ class Dressed(Forward):
         return name
 
     def variable(self, step: Step, number: int = 0) -> str:
+        op, wire = step.node.op, step.outs[number]
+        inner = op.body.wires[op.body.outs[number]].name if isinstance(op, Scan) else ""
+        if isinstance(op, Scan) and number < op.states:
+            inner = op.body.wires[op.body.ins[number]].name or inner
+        if inner and not self.diagram.wires[wire].name:
+            return self.fresh(inner)
         name = super().variable(step, number)
         if self.diagram.wires[step.outs[number]].name:
             self.own.add(name)
@@ -69,8 +73,10 @@ class Dressed(Forward):
 
     def write(self, step: Step) -> None:
         """Writes the lines of one step."""
+        from nbkit.build.source.plainer import plainly
+
         self.nodes = tuple(node.id for node in step.nodes)
-        dress(step.op, self, step)
+        plainly(step.op, self, step)
 
     def done(self) -> None:
         """Writes the `return`."""
@@ -109,12 +115,16 @@ class Dressed(Forward):
         return f"{primary(text)}.unflatten({at}, ({', '.join(sizes)}))"
 
     def images(self, kernel: str, text: str, n: int, *settings: str, plain: bool) -> str:
-        node = next(n for n in self.diagram.nodes if n.id == self.nodes[-1])
-        if isinstance(node.op, ops.Norm):
-            self.norms[node.id] = self.norm(node.op, node.ins[0], n)
-            return f"{kernel}({text})"
-        if not kernel.startswith("self."):  # a pool
-            kernel, settings = kernel.replace("torch.", "F."), self.pool(settings)
+        if kernel == "F.interpolate":
+            factor = settings[1].removesuffix(".0")
+            return text + "".join(f".repeat_interleave({factor}, {-place})" for place in range(n, 0, -1))
+        if kernel.startswith("self."):
+            node = self.node(kernel.removeprefix("self."))
+            if isinstance(node.op, ops.Norm):
+                self.norms[node.id] = self.norm(node.op, node.ins[0], n)
+                return f"{kernel}({text})"
+        else:
+            kernel, settings = kernel.replace("torch.", "F."), _pool(settings)
         if plain:
             self.one_batch = True
             return f"{kernel}({', '.join((text, *settings))})"
@@ -122,25 +132,27 @@ class Dressed(Forward):
             settings = tuple(setting.partition("=")[2] or setting for setting in settings)
         return f"spatial({', '.join((kernel, text, str(n), *settings))})"
 
+    def node(self, attribute: str) -> Node:
+        """The node whose submodule has this name."""
+        return next(node for node in self.diagram.nodes if self.attributes[node.id] == attribute)
+
     def norm(self, op: ops.Norm, wire: int, n: int) -> str:
-        """The batch norm of images of n dimensions; flat where one of them is known to be one pixel wide."""
+        """The norm of images of n dimensions; a flat one where they are known to be one pixel wide."""
+        if op.how != "batch":
+            return f"GroupNorm{n}d" if n else "GroupNorm"
         image = self.type(wire).without((*op.per.split(), *op.axes.split()))
         return f"BatchNormFlat {n}" if n > 1 and any(axis.size == 1 for axis in image) else f"BatchNorm{n}d"
-
-    def pool(self, settings: tuple[str, ...]) -> tuple[str, ...]:
-        """Settings of a pool, those that torch would choose anyway left out."""
-        size, stride, padding, *dilation = settings
-        if dilation == ["1"]:
-            dilation = []
-        if dilation:
-            return (size, f"stride={stride}", f"padding={padding}", f"dilation={dilation[0]}")
-        if padding != "0":
-            return (size, f"stride={stride}", f"padding={padding}")
-        return (size,) if stride == size else (size, f"stride={stride}")
 
     def rows(self, kernel: str, text: str) -> str:
         self.norms[self.nodes[-1]] = "BatchNorm"
         return f"{kernel}({text})"
+
+    def letters(self, order: Sequence[Dim]) -> dict[Dim, str]:
+        own = {dim: dim[0] for dim in order if len(dim[0]) == 1 and dim[0].isascii() and dim[1] == 0}
+        return own if len(own) == len(order) else super().letters(order)
+
+    def joined(self, wires: Sequence[int], texts: Sequence[str], place: int) -> str:
+        return super().joined(wires, texts, place).replace(",),", ")," if len(texts) > 1 else ",),")
 
     def causal(self, queries: Expr, keys: Expr) -> bool:
         return True  # torch aligns its causal mask to the upper left, as "x <= y" says
@@ -172,6 +184,18 @@ class Dressed(Forward):
         return self.let("hidden" if hide else "mask", code, order, batched=False)
 
 
+def _pool(settings: tuple[str, ...]) -> tuple[str, ...]:
+    """Settings of a pool, those that torch would choose anyway left out."""
+    size, stride, padding, *dilation = settings
+    if dilation == ["1"]:
+        dilation = []
+    if dilation:
+        return (size, f"stride={stride}", f"padding={padding}", f"dilation={dilation[0]}")
+    if padding != "0":
+        return (size, f"stride={stride}", f"padding={padding}")
+    return (size,) if stride == size else (size, f"stride={stride}")
+
+
 def comparisons(relation: str, names: dict[str, str]) -> list[tuple[str, str, str]]:
     """The comparisons of a relation, chains taken apart, over the variables that hold the indices."""
     found = []
@@ -195,74 +219,3 @@ def primary(text: str) -> str:
     expression = ast.parse(text, mode="eval").body
     plain = isinstance(expression, ast.Call | ast.Attribute | ast.Subscript | ast.Name)
     return text if plain else f"({text})"
-
-
-@singledispatch
-def dress(op: object, f: Dressed, step: Step) -> None:
-    """Writes the lines of one step, as the compiler does unless it is said otherwise here."""
-    emit(op, f, step)
-
-
-@dress.register
-def _(op: Attention, f: Dressed, step: Step) -> None:
-    emit(op, f, step)
-    query = step.ins[0]
-    factor, features = parse_size("1"), parse_size("1")
-    for text in op.factors:
-        factor = factor * parse_size(text)
-    for name in op.contracted:
-        features = features * f.type(query)[name].numel
-    last = f.statements[-1]
-    if (factor**2 * features - 1).is_zero and factor.is_positive:  # the scale that torch takes by itself
-        code = last.code.replace(f", scale={f.number(factor)}", "")
-        f.statements[-1] = Statement(code, last.comment, last.nodes, last.named)
-
-
-@dress.register
-def _(_op: ops.Positions, f: Dressed, step: Step) -> None:
-    (target,) = step.outs
-    order = dims(f.type(target))
-    code = f"{f.module(step)}.weight"
-    held = f.weights[step.node.id]
-    if len(order) != 2 or len(held.rows) != 1:
-        sizes = [f.axis(f.type(target), name) for name, _ in order]
-        code += f".view({', '.join(sizes) or '()'})"
-    f.assign(step, code, order, batched=False)
-
-
-@dress.register
-def _(op: ops.Dropout, f: Dressed, step: Step) -> None:
-    (wire,) = step.ins
-    x = f.value(wire)
-    f.assign(step, f"F.dropout({x.text}, {float(op.p)!r}, self.training)", x.dims, batched=x.batched)
-
-
-@dress.register
-def _(op: ops.Slice, f: Dressed, step: Step) -> None:
-    (wire,) = step.ins
-    x = f.value(wire)
-    places = [place for place, dim in enumerate(x.dims) if dim[0] == op.axis]
-    start = str(op.start) if op.start else ""
-    what = str(op.start) if op.drop else f"{start}:{'' if op.stop is None else op.stop}"
-    indices = [what if place in places else ":" for place in range(places[0], len(x.dims))]
-    order = [dim for dim in x.dims if not (op.drop and dim[0] == op.axis)]
-    f.assign(step, f"{x.text}[..., {', '.join(indices)}]", order, batched=x.batched)
-
-
-@dress.register
-def _(op: Repeat, f: Dressed, step: Step) -> None:
-    users = [w for n in f.diagram.nodes for w in n.ins] + list(f.diagram.outs)
-    values = [f.value(wire) for wire in step.ins]
-    free = all(users.count(wire) == 1 and f.conformed(wire) == f.value(wire).text for wire in step.ins)
-    if not free or len({value.text for value in values}) < len(values):
-        emit(op, f, step)
-        return
-    both = ", ".join(value.text for value in values)  # nobody else reads them: they run through the loop
-    head = f"for _ in range({int(op.n)}):" if op.tied else f"for layer in {f.module(step)}:"
-    f.line(head)
-    f.line(
-        f"    {both} = {f.module(step) if op.tied else 'layer'}({both})",
-        ", ".join(shape_of(f, wire) for wire in step.outs),
-    )
-    for wire, value in zip(step.outs, values, strict=True):
-        f.values[wire] = Value(value.text, dims(f.type(wire)))

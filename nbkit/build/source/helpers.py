@@ -63,6 +63,70 @@ class BatchNormFlat(nn.BatchNorm1d):
         c, *image = x.shape[-self.dims - 1 :]
         return super().forward(x.reshape(-1, c, math.prod(image))).reshape(x.shape)
 ''',
+    **{
+        f"GroupNorm{f'{n}d' if n else ''}": f"""
+class GroupNorm{f"{n}d" if n else ""}(nn.GroupNorm):
+    \"\"\"Group norm of (..., c{axes}) with any number of batch dimensions, also none.\"\"\"
+
+    def forward(self, x):
+        return super().forward(x.reshape(-1, *x.shape[-{n + 1}:])).reshape(x.shape)
+"""
+        for n, axes in ((0, ""), (1, ", x"), (2, ", y, x"), (3, ", z, y, x"))
+    },
+    "Buffer": """
+class Buffer(nn.Module):
+    \"\"\"An array that is kept and not learned.\"\"\"
+
+    def __init__(self, weight):
+        super().__init__()
+        self.register_buffer("weight", weight)
+""",
+    "pile": """
+def pile(parts, dim):
+    \"\"\"The results of a scan; some may lack the leading batch dimensions of others.\"\"\"
+    return torch.stack(torch.broadcast_tensors(*parts), dim)
+""",
+    "overlap": """
+def overlap(x, stride, dilation, before, after):
+    \"\"\"Windows added up, (..., i, j) -> (..., n), with so many elements cut off at the ends.\"\"\"
+    *lead, places, size = x.shape
+    full = (places - 1) * stride + dilation * (size - 1) + 1
+    columns = x.reshape(-1, places, size).transpose(1, 2)
+    y = F.fold(columns, (1, full), (1, size), dilation=(1, dilation), stride=(1, stride))
+    return F.pad(y.reshape(*lead, full), (-before, -after))
+""",
+    "take": """
+def take(x, index, fresh, rest):
+    \"\"\"Elements by index: x (..., n, *rest) and index (..., *fresh) give (..., *fresh, *rest).\"\"\"
+    new, tail = index.shape[index.dim() - fresh :], x.shape[x.dim() - rest :]
+    table = x.reshape(*x.shape[: x.dim() - rest], math.prod(tail))
+    index = index.reshape(*index.shape[: index.dim() - fresh], math.prod(new), 1)
+    batch = torch.broadcast_shapes(index.shape[:-2], table.shape[:-2])
+    table = table.expand(*batch, *table.shape[-2:])
+    found = table.gather(-2, index.expand(*batch, index.shape[-2], table.shape[-1]))
+    return found.reshape(*batch, *new, *tail)
+""",
+    "collect": """
+def collect(x, index, n, how, rest):
+    \"\"\"Elements brought to where an index points: x (..., e, *rest) gives (..., n, *rest).
+
+    The index is (..., e). Sum, mean or max of those that meet; 0 where none comes.
+    \"\"\"
+    tail = x.shape[x.dim() - rest :]
+    x = x.reshape(*x.shape[: x.dim() - rest], math.prod(tail))
+    counts = index.new_zeros(*index.shape[:-1], n).scatter_add(-1, index, torch.ones_like(index))
+    batch = torch.broadcast_shapes(index.shape[:-1], x.shape[:-2])
+    x = x.expand(*batch, *x.shape[-2:])
+    where = index.unsqueeze(-1).expand(x.shape)
+    if how == "max":
+        y = x.new_full((*batch, n, x.shape[-1]), -torch.inf).scatter_reduce(-2, where, x, "amax")
+        y = y.masked_fill(counts.unsqueeze(-1) == 0, 0.0)
+    else:
+        y = x.new_zeros(*batch, n, x.shape[-1]).scatter_add(-2, where, x)
+    if how == "mean":
+        y = y / counts.clamp(min=1).unsqueeze(-1)
+    return y.reshape(*batch, n, *tail)
+""",
     "GroupedLinear": '''
 class GroupedLinear(nn.Module):
     """A linear map of its own for each group: (..., g, i) -> (..., g, o)."""
@@ -95,7 +159,12 @@ def helpers_in(code: str) -> list[str]:
     """The names of the helpers that a program calls, helpers of helpers first."""
     found: list[str] = []
     for name in HELPERS:
-        if re.search(rf"(?<![\w.]){name}\(", code):
+        if calls(name, code):
             found += [n for n in helpers_in(HELPERS[name].partition("\n    ")[2]) if n not in found]
             found.append(name)
     return list(dict.fromkeys(found))
+
+
+def calls(name: str, code: str) -> bool:
+    """Whether a program calls a function."""
+    return re.search(rf"(?<![\w.]){name}\(", code) is not None

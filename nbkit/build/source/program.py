@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from nbkit.build.source.helpers import HELPERS, helpers_in
+from nbkit.build.names import WORDS
+from nbkit.build.source.helpers import HELPERS, calls, helpers_in
 from nbkit.build.source.text import Line, Source, docstring
 from nbkit.build.source.ties import ties
 from nbkit.build.source.writer import Writer
 from nbkit.build.weights import sizes_needed
 from nbkit.language.diagram import Diagram
-from nbkit.language.errors import BindingError
+from nbkit.language.errors import BindingError, DiagramError
 
 
 def source(diagram: Diagram, **sizes: int) -> str:
@@ -52,6 +53,11 @@ def source_lines(diagram: Diagram, **sizes: int) -> Source:
     for text in writer.classes.values():
         body += [Line(), Line(), *text.lines()]
     code = "\n".join(line.text for line in body)
+    unknown = [word for word in sorted(WORDS - set(HELPERS) - {"F", "inf", "torch"}) if calls(word, code)]
+    if unknown:
+        raise DiagramError(
+            f"source() has no plain text for {', '.join(unknown)}; torch() can build {diagram.name}"
+        )
     helpers = [HELPERS[name].strip("\n").split("\n") for name in helpers_in(code)]
     for lines in reversed(helpers):
         body = [Line(), Line(), *map(Line, lines), *body]
@@ -62,6 +68,9 @@ def source_lines(diagram: Diagram, **sizes: int) -> Source:
     head += ["import torch"] * _reads("torch", code)
     head += ["from torch import nn"]
     head += ["from torch.nn import functional as F  # noqa: N812"] * _reads("F", code)
+    head += sorted(writer.imports)
+    for name in made.given:
+        head += ["", f"# {made.name} takes {name}: what makes a module that this text does not know."]
     return Source(made.name, (*map(Line, head), *body))
 
 
