@@ -65,7 +65,7 @@ class Borders:
 
 
 def _innermost(bundle: Bundle, reach: frozenset[str], *, first: bool, last: bool) -> Region | None:
-    """The innermost region that an array counts for in a cut: also one that it is about to enter or has left."""
+    """The innermost region that an array counts for in a cut, also one that it is entering or leaving."""
     for placed, glyph, here in ((bundle.user, "enter", last), (bundle.maker, "leave", first)):
         if here and placed is not None and placed.step.glyph == glyph:
             frame = placed.step.frame

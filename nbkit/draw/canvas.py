@@ -13,11 +13,13 @@ from nbkit.draw import labels
 from nbkit.draw.labels import Label
 from nbkit.draw.marks import Disc, Look, Mark, Outline, Rectangle, Words
 from nbkit.draw.themes import Theme
+from nbkit.language.axes import Axis
 
 Box = tuple[float, float, float, float]
 LAYERS = ("plate", "separator", "wire", "glyph", "dot", "label")
 LABEL = 15.0
 _DOUBLE = 1.6
+_WAVE = 9.0  # length of a wave
 _UNSEEN = ' pointer-events="none"'  # texts inside glyphs let the pointer reach the glyph, which has the tip
 
 
@@ -58,6 +60,7 @@ class Canvas:
         self.theme = theme
         self.wrong = wrong  # wires to paint red
         self.shapes: list[Shape] = []
+        self.ragged: frozenset[Axis] = frozenset()  # axes that are drawn as waves
 
     def add(self, layer: str, mark: Mark, svg: str, box: Box, what: str = "") -> None:
         self.shapes.append(Shape(layer, mark, svg, box, what))
@@ -263,6 +266,19 @@ def curve(x0: float, y0: float, x1: float, y1: float) -> Callable[[float], str]:
         middle = number((x0 + x1) / 2)
         start, end = f"{number(x0)} {number(a)}", f"{number(x1)} {number(b)}"
         return f"M{start}C{middle} {number(a)} {middle} {number(b)} {end}"
+
+    return draw
+
+
+def waved(x0: float, x1: float, y: float) -> Callable[[float], str]:
+    """A level wire of a ragged axis: how many elements there are depends on the data."""
+
+    def draw(dy: float) -> str:
+        count = max(round((x1 - x0) / _WAVE), 1)
+        step = (x1 - x0) / count
+        turn, half = number(step / 4), number(step / 2)
+        wave = f"q{turn} -3 {half} 0q{turn} 3 {half} 0"
+        return f"M{number(x0)} {number(y + dy)}{wave * count}"
 
     return draw
 

@@ -14,8 +14,10 @@ _SILENT = frozenset({"enter", "leave", "copy", "cross", "add", "multiply"})  # t
 _REMAKING = frozenset({"linear", "conv"})  # what they make is new, even where it is called the same
 
 
-def captions(cut: list[Bundle], index: int, *, edge: bool) -> Captions:
+def captions(cut: list[Bundle], index: int, *, edge: bool, changes: bool = True) -> Captions:
     """The captions of one cut: all at the edges of the picture, else what the step before made or changed."""
+    if not edge and not changes:
+        return {}
     result: Captions = {}
     for bundle in cut:
         source = _origin(bundle) if bundle.birth == index else {}

@@ -17,7 +17,7 @@ from nbkit.draw.lanes import POSITIONS
 from nbkit.draw.loops import Families, Loop, loops, turns
 from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, describe
 from nbkit.language import ops
-from nbkit.language.axes import parse_spec
+from nbkit.language.axes import Array, parse_spec
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.ops import Op
 from nbkit.language.ops.base import Composite
@@ -102,6 +102,8 @@ class _Flattener:
             else:
                 outs = self.values(part, node.outs, scope, scaled=isinstance(node.op, ops.Concat))
                 ins = [at[w] for w in node.ins] if node.op.reads else []
+                for value in outs:
+                    value.shown = {**value.shown, **_named_by(node.op, value.array)}
                 self.step(node.op.kind, path, node.op, ins, outs, scope.region)
                 at.update(zip(node.outs, outs, strict=True))
         return [at[w] for w in part.outs]
@@ -269,6 +271,17 @@ def _along(op: Scan, ins: list[Value]) -> tuple[tuple[Label, ...], Label]:
     names = [labels.name(op.body.wires[w].name) for w in op.body.ins[: op.states] if op.body.wires[w].name]
     back = tuple(run for i, name in enumerate(names) for run in (*((Run(", "),) if i else ()), *name))
     return ends[::-1] if op.reverse else ends, back
+
+
+def _named_by(op: Op, array: Array) -> dict[str, Label]:
+    """Labels that say more than sizes: j=2/e for the two largest of e, w=3·2 for a dilated window."""
+    match op:
+        case ops.TopK():
+            return {op.name: (*labels.name(op.name), Run(f"={op.k}/"), *labels.name(op.axis))}
+        case ops.Window() if op.dilation > 1:
+            label = labels.axis_label(array[op.name], position=False, known=False)
+            return {op.name: (*label, Run(f"·{op.dilation}"))}
+    return {}
 
 
 def _moves_nothing(node: Node) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nbkit.draw import captions, glyphs, labels
+from nbkit.draw import captions, glyphs, labels, tutorial
 from nbkit.draw.borders import COUNTED, Borders
-from nbkit.draw.canvas import LABEL, Canvas, number
+from nbkit.draw.canvas import LABEL, Canvas, number, waved
 from nbkit.draw.columns import Columns
 from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_turns
 from nbkit.draw.labels import Label
@@ -17,6 +17,7 @@ from nbkit.draw.steps import Region, chain
 from nbkit.draw.styles import PAPER, Style
 from nbkit.draw.themes import Theme
 from nbkit.draw.tracks import heights
+from nbkit.language import ops
 
 _GAP = 9.0
 _QUIET_GAP = 2.0  # beside nothing but frames
@@ -52,9 +53,22 @@ class Sheet:
     ) -> None:
         self.columns, self.cuts, self.theme, self.wrong = placed.columns, placed.cuts, theme, wrong
         self.style = style
-        self.widths = [max((glyphs.width_of(p) for p in column), default=0.0) for column in self.columns]
-        ends = (0, len(self.cuts) - 1)
-        self.captions = [captions.captions(cut, i, edge=i in ends) for i, cut in enumerate(self.cuts)]
+        room = tutorial.tag_room if style.plates else _no_room
+        self.widths = [
+            max((glyphs.width_of(p) + 2 * room(p) for p in column), default=0.0) for column in self.columns
+        ]
+        ends, changes = (0, len(self.cuts) - 1), style.labels != "ends"
+        all_of = [i in ends or (style.labels == "every" and self.acts(i - 1)) for i in range(len(self.cuts))]
+        self.captions = [
+            captions.captions(cut, i, edge=edge, changes=changes)
+            for i, (cut, edge) in enumerate(zip(self.cuts, all_of, strict=True))
+        ]
+        self.ragged = frozenset(
+            p.step.ins[0].array[p.step.op.over]
+            for column in self.columns
+            for p in column
+            if isinstance(p.step.op, ops.Scatter)
+        )
         self.openings: dict[int, float] = {}
         self.gaps = [self.gap(i) for i in range(len(self.cuts))]
         self.spans: dict[Region, list[int]] = {}  # first and last column
@@ -66,6 +80,10 @@ class Sheet:
         for region, (a, b) in self.spans.items():
             for cut in range(a + 1, b + 1):
                 self.cutting[cut] += 7.0 if region.kind == "plate" else 2.0
+
+    def acts(self, column: int) -> bool:
+        """Whether something happens in a column, beside frames."""
+        return any(p.step.glyph not in FRAMES for p in self.columns[column])
 
     def gap(self, cut: int) -> float:
         """The width of the space at a cut."""
@@ -130,6 +148,7 @@ class Sheet:
         gaps, edges = self.strips(first, last)
         left, right = gaps[0][0], gaps[-1][1]
         canvas = Canvas(self.theme, self.wrong)
+        canvas.ragged = self.ragged
         strip = {id(p): _strip(p, edge) for column, edge in zip(columns, edges, strict=True) for p in column}
 
         def at(bundle: Bundle, lane: str) -> float:
@@ -155,6 +174,12 @@ class Sheet:
         sides = self.sides(first, last, edges)
         for region, box in boxes(cuts, y, sides, (-4.0, right + 4)).items():
             draw_frame(canvas, region, box, sides[region])
+        if self.style.plates:
+            labelled = [bool(titles) for titles in shown]
+            tutorial.draw_plates(canvas, cuts, columns, y, gaps, edges, labelled)
+            for column, edge in zip(columns, edges, strict=True):
+                for placed in column:
+                    tutorial.draw_tags(canvas, placed, edge, at)
         if first > 0:
             draw_turns(canvas, cuts[0], y, TURN, incoming=True)
         if last < len(self.columns):
@@ -221,6 +246,10 @@ def legend(lines: list[Label], theme: Theme) -> Row:
     return Row(canvas, (), 0.0, low, wide)
 
 
+def _no_room(_: Placed) -> float:
+    return 0.0
+
+
 def _strip(placed: Placed, edge: Span) -> Span:
     """A step stands in the middle of its column."""
     middle, half = sum(edge) / 2, glyphs.width_of(placed) / 2
@@ -233,8 +262,9 @@ def _draw_run(canvas: Canvas, bundle: Bundle, y: dict[Lane, float], x0: float, x
         if lane == NOTHING or x1 - x0 < 0.01:
             continue
         level = y[id(bundle), lane]
+        wavy = lane != NATURAL and bundle.axis(lane) in canvas.ragged
         canvas.wire(
-            _level(x0, x1, level),
+            (waved if wavy else _level)(x0, x1, level),
             (x0, level, x1, level),
             double=bundle.double(lane),
             natural=lane == NATURAL,

@@ -18,6 +18,7 @@ _LIGHT = {
     "block": "#b8e986", "big": "#e3cefa", "index": "#1346fe", "onindex": "#ffffff",
     "circle": "#f1fcfc", "glyph": "#ffffff", "wrong": "#c8102e", "note": "#fdfac8",
     "type": "#f0c4f8", "function": "#cfe3ff", "weave": "#9013fe", "onweave": "#ffffff",
+    "woven": "#d9b8fb", "reuse": "#d93a3d", "reused": "#fbc4c4",
 }  # fmt: skip
 _DARK = {
     "paper": "#16181d", "ink": "#e4e6ea", "faint": "#9aa0a6", "letter": "#ffffff",
@@ -28,6 +29,7 @@ _DARK = {
     "block": "#3e6b1d", "big": "#51367a", "index": "#7c9bff", "onindex": "#10131a",
     "circle": "#20343a", "glyph": "#16181d", "wrong": "#ff6b81", "note": "#4d4a1c",
     "type": "#4f2a5c", "function": "#1f3557", "weave": "#c58bff", "onweave": "#16181d",
+    "woven": "#5b2f8c", "reuse": "#ff8f91", "reused": "#7d3436",
 }  # fmt: skip
 # Hues that stay apart in every common form of colour blindness: Okabe & Ito's, lightened for plates.
 _APART = _LIGHT | {
@@ -37,11 +39,12 @@ _APART = _LIGHT | {
     "pool": "#e4e4f4", "embed": "#f6d9e8", "mask": "#f3c7ad", "masked": "#7a7a7a",
     "block": "#f5cf85", "big": "#d3b6cb", "index": "#0072b2", "wrong": "#d55e00", "note": "#fdf7b0",
     "type": "#f1d3e5", "function": "#cbe5f7", "weave": "#0072b2", "onweave": "#ffffff",
+    "woven": "#9fd0ee", "reuse": "#b84a00", "reused": "#f7cfae",
 }  # fmt: skip
-_KEPT = ("ink", "faint", "letter", "masked", "index", "onindex", "wrong", "paper", "weave", "onweave")
+_KEPT = ("ink", "faint", "letter", "masked", "index", "onindex", "wrong", "paper", "onweave")
 _PRINT = {role: (_LIGHT[role] if role in _KEPT else "#ffffff") for role in _LIGHT} | {
     "ink": "#000000", "letter": "#000000", "faint": "#000000", "index": "#000000", "masked": "#777777",
-    "weave": "#000000",
+    "weave": "#000000", "reuse": "#555555",
 }  # fmt: skip
 
 

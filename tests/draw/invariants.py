@@ -12,7 +12,7 @@ from nbkit.draw.lanes import NOTHING
 from nbkit.draw.picture import Picture
 
 TEXTS = ("label", "title", "count", "factor", "sign", "name")
-SOLID = ("box", "dot", "arrow")
+SOLID = ("box", "dot", "arrow", "tag")
 
 
 def overlap(one: Box, two: Box, slack: float = 1.0) -> bool:
@@ -44,7 +44,7 @@ def glyphs_that_overlap(picture: Picture) -> list[str]:
     """No two glyphs lie on each other."""
     found = []
     for number, row in enumerate(picture.rows):
-        boxes = [s for s in row.canvas.shapes if s.what in ("box", "dot")]
+        boxes = [s for s in row.canvas.shapes if s.what in ("box", "dot", "tag")]
         found += [
             f"row {number}: {a.box} on {b.box}" for a, b in combinations(boxes, 2) if overlap(a.box, b.box)
         ]
@@ -116,7 +116,7 @@ def _height(line: Shape, x: float) -> float | None:
 def strokes(shape: Shape) -> list[list[tuple[float, float]]]:
     """The lines of a wire or a separator as points, close together on curves."""
     lines: list[list[tuple[float, float]]] = []
-    for command, text in re.findall(r"([MLHCA])([^A-Z]*)", shape.svg.split('d="')[1].split('"')[0]):
+    for command, text in re.findall(r"([MLHCAq])([^A-Zq]*)", shape.svg.split('d="')[1].split('"')[0]):
         numbers = [float(n) for n in text.split()]
         if command == "M":
             lines.append([(numbers[0], numbers[1])])
@@ -125,6 +125,9 @@ def strokes(shape: Shape) -> list[list[tuple[float, float]]]:
         (x0, y0), steps = line[-1], [i / 16 for i in range(1, 17)]
         if command == "H":
             line.append((numbers[0], y0))
+        elif command == "q":  # half a wave of a ragged axis
+            dx, dy, wide, _ = numbers
+            line += [(x0 + dx, y0 + dy / 2), (x0 + wide, y0)]
         elif command == "L":
             line.append((numbers[0], numbers[1]))
         elif command == "C":

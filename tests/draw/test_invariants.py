@@ -19,6 +19,10 @@ WAYS = {
     "one row": {"width": 1e6},
     "convolutions expanded": {"conv": "expanded"},
     "unrolled": {"unroll": True},
+    "tutorial": {"style": "tutorial"},
+    "tutorial, narrow": {"style": "tutorial", "width": 600},
+    "compact": {"style": "compact"},
+    "print": {"style": "print"},
 }
 
 
@@ -32,7 +36,7 @@ def test_gallery(name, way):
 @given(diagrams())
 def test_random_diagrams(diagram):
     note(diagram.listing())
-    for way in ("open", "narrow", "closed"):
+    for way in ("open", "narrow", "closed", "tutorial", "compact"):
         note(way)
         assert violations(layout(diagram, **WAYS[way])) == []
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nbkit.draw import labels
-from nbkit.draw.canvas import Canvas, curve, data, number, span
+from nbkit.draw.canvas import Canvas, curve, data, number, span, waved
 from nbkit.draw.labels import Label
 from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues, moves, woven
 
@@ -44,8 +44,9 @@ class Pen:
         """A lane's wire from one point to another, from left to right."""
         if lane == NOTHING:
             return
+        wavy = y0 == y1 and x1 - x0 > 20 and lane != NATURAL and bundle.axis(lane) in self.canvas.ragged
         self.canvas.wire(
-            curve(x0, y0, x1, y1),
+            waved(x0, x1, y0) if wavy else curve(x0, y0, x1, y1),
             span(x0, y0, x1, y1),
             double=bundle.double(lane),
             natural=lane == NATURAL,
