@@ -33,6 +33,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "RewriteError": ("nbkit.language.rewrite", "RewriteError"),
     "Rewriting": ("nbkit.language.rewrite", "Rewriting"),
     "rewrites": ("nbkit.language.rewrite", "rules"),
+    "beside": ("nbkit.draw", "beside"),
     "equation": ("nbkit.draw", "equation"),
     "box": ("nbkit.build.boxes", "box"),
     "from_torch": ("nbkit.build.importing", "from_torch"),
@@ -47,6 +48,7 @@ _ROOMS = ("build", "components", "draw", "language", "record", "tasks", "train",
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` answers
     from nbkit.build.boxes import box as box
     from nbkit.build.importing import from_torch as from_torch
+    from nbkit.draw import beside as beside
     from nbkit.draw import equation as equation
     from nbkit.language import ArityError as ArityError
     from nbkit.language import Array as Array

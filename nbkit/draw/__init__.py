@@ -4,8 +4,11 @@ from nbkit.draw.dot import dot as dot
 from nbkit.draw.equation import Equation as Equation
 from nbkit.draw.equation import equation as equation
 from nbkit.draw.equations import equations as equations
+from nbkit.draw.page import Beside as Beside
+from nbkit.draw.page import beside as beside
 from nbkit.draw.show import explain as explain
 from nbkit.draw.show import mimebundle as mimebundle
 from nbkit.draw.show import save as save
 from nbkit.draw.show import svg as svg
+from nbkit.draw.tikz import tikz as tikz
 from nbkit.draw.tint import Tint as Tint
