@@ -2,7 +2,8 @@
 
 `diagrams()` gives diagrams with blocks, repetitions (also nested and tied), residuals, fan-outs, woven axes,
 images, windows, token inputs, two inputs, attention; sizes are numbers or open. `diagrams(concrete=True)`
-gives sizes that are all small numbers, so that a torch module can be made of it.
+gives sizes that are all small numbers, so that a torch module can be made of it. With `new`, there are also
+scans, stages, folds, gathers and scatters, arrays of their own, casts, group norms and frozen maps.
 
     @given(diagrams())
     def test_something(d: Diagram) -> None: ...
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 import nbkit as nk
 from nbkit import Array, Axis, Diagram, DiagramTypeError, Fn, skip
 from nbkit.components import attention
-from nbkit.language.axes import parse_array
+from nbkit.language.axes import parse_array, parse_arrays
 
 Draw = Callable[..., Any]
 
@@ -52,7 +53,10 @@ CONCRETE = (
 )
 TOKENS = ("N(v)[x]", "N(7)[x=3]", "N(v)[b x]", "N(11)[i=2 j=2]")
 CONCRETE_TOKENS = ("N(7)[x=3]", "N(5)[b=2 x=4]")
+GRAPHS = ("n m, N(n)[e], N(n)[e]", "n=5 m=3, N(5)[e=7], N(5)[e=7]", "b n m=2, N(n)[b e], N(n)[b e]")
+CONCRETE_GRAPHS = ("n=5 m=3, N(5)[e=7], N(5)[e=7]", "b=2 n=4 m=2, N(4)[b=2 e=3], N(4)[b=2 e=3]")
 FUNCTIONS = ("relu", "gelu", "tanh", "sigmoid", "silu", "square", "abs", "neg")
+MORE_FUNCTIONS = ("sin", "cos", "erf", "softplus", "elu", "leaky_relu", "mish", "gelu_tanh", "hardswish")
 MOST_ELEMENTS = 4000
 
 
@@ -69,6 +73,7 @@ class Maker:
     draw: Draw
     concrete: bool
     fresh: int = 0
+    new: bool = False  # the ops of the second round too
 
     def pick(self, options: Iterable[Any]) -> Any:
         return self.draw(st.sampled_from(list(options)))
@@ -125,11 +130,105 @@ class Maker:
             ]
             if {"x", "k"} <= set(array.names) and "y" not in array and array["x"].rank == 1:
                 steps.append(lambda: (nk.rename(x="y"), skip, skip) >> attention >> nk.rename(y="x"))
+        if self.new:
+            steps += self.newer(array, depth, plain)
         fn = self.pick(steps)()
         out = type_of(fn, array)
         if out.names != array.names:
             fn = fn >> nk.transpose(" ".join(array.names))
         return fn
+
+    def newer(self, array: Array, depth: int, plain: list[str]) -> list[Callable[[], Fn]]:
+        """Functions that keep the type, of the second round of ops."""
+        flat = [axis.name for axis in array if axis.rank == 1]
+        steps: list[Callable[[], Fn]] = [
+            lambda: nk.elementwise(self.pick(MORE_FUNCTIONS)),
+            lambda: nk.stop_gradient,
+            lambda: (
+                (skip, nk.constant(self.pick([0.5, -2, 0]), self.axes(array)))
+                >> self.pick([nk.add, nk.multiply])
+            ),
+            lambda: (skip, self.parameter(array)) >> self.pick([nk.add, nk.multiply]),
+            self.there_and_expanded,
+        ]
+        if plain:
+            steps.append(lambda: self.there_and_back(array, plain, frozen=True))
+        if array.axes:
+            steps += [
+                lambda: nk.norm(" ".join(self.some(array)), per=" ".join(self.some(array))),
+                lambda: self.folded(self.pick(array.axes)),
+                lambda: self.spread(array),
+            ]
+        if flat:
+            steps += [
+                lambda: (skip, nk.indices(name := self.pick(flat))) >> nk.gather(name),
+                lambda: (skip, nk.indices(self.pick(flat)) >> nk.cast("R")) >> nk.add,
+                lambda: self.best(self.pick(flat)),
+                lambda: self.into_places(array, self.pick(flat)),
+            ]
+        if depth > 0 and flat:
+            steps += [lambda: self.scanned(array, self.pick(flat), depth - 1)] * 2
+        if depth > 0:
+            steps.append(
+                lambda: (
+                    nk.stages(self.chain(array, depth - 1) >> (skip, skip), self.pick([1, 2, 3])) >> nk.add
+                )
+            )
+        return steps
+
+    def axes(self, array: Array, names: Iterable[str] | None = None) -> str:
+        """Some of the array's axes (or those named), with ranks; their sizes are looked up there."""
+        chosen = self.some(array, 0) if names is None else names
+        return " ".join(f"{n}:{array[n].rank}" if array[n].rank > 1 else n for n in chosen)
+
+    def parameter(self, array: Array) -> Fn:
+        trainable, init = self.draw(st.booleans()), self.pick(["normal", "ones"])
+        return nk.parameter(self.axes(array), init=init, trainable=trainable)
+
+    def there_and_expanded(self) -> Fn:
+        name = self.name()
+        return nk.expand(f"{name}={self.draw(st.integers(1, 3))}") >> nk.reduce(
+            self.pick(["mean", "max", "min"]), name
+        )
+
+    def folded(self, axis: Axis) -> Fn:
+        """Windows that are added up again."""
+        name, size = self.name(), self.draw(st.integers(1, 3))
+        even = axis.size.is_Integer and int(axis.size) % 2 == 0
+        stride = self.pick([1, 2]) if even else 1
+        dilation = self.pick([1, 2])
+        slide = nk.window(axis.name, size, stride, dilation=dilation, name=name)
+        return slide >> nk.fold(axis.name, name, stride, dilation=dilation)
+
+    def spread(self, array: Array) -> Fn:
+        """A transposed convolution, and back to the size that was there."""
+        axis, name = self.pick(array.axes), self.name()
+        rank = f":{axis.rank}" if axis.rank > 1 else ""
+        consumed = [a.name for a in array if a.name != axis.name and self.draw(st.booleans())]
+        back = " ".join(f"{n}:{array[n].rank}={array[n].size}".replace(" ", "") for n in consumed)
+        kernel = f"{name}{rank}={self.draw(st.integers(1, 3))}"
+        made = self.pick([f"{kernel} {back}", f"{back} {kernel}"])
+        return nk.linear(f"{' '.join(consumed)} -> {made}", bias=self.draw(st.booleans())) >> nk.fold(
+            axis.name, name
+        )
+
+    def best(self, name: str) -> Fn:
+        """A softmax over the largest only, the others zero."""
+        places = self.name()
+        weights = nk.softmax(places) * nk.one_hot(name)
+        return nk.topk(name, 1, places) >> weights >> nk.einsum(f"{places}, {places} {name} -> {name}")
+
+    def into_places(self, array: Array, name: str) -> Fn:
+        """Every element to its own place, which changes nothing."""
+        how = self.pick(["sum", "mean", "max"])
+        return (skip, nk.indices(name)) >> nk.scatter(name, name, how)
+
+    def scanned(self, array: Array, over: str, depth: int) -> Fn:
+        """A recurrence along an axis; the last state is added to every output."""
+        rest = Array(array.without((over,)), array.bound)
+        start = self.pick([nk.constant(0.5, self.axes(array, rest.names)), nk.index(over, 0)])
+        cell = self.pick([nk.add, nk.multiply]) >> self.chain(rest, depth) >> (skip, nk.tanh)
+        return (start, skip) >> nk.scan(cell, over, reverse=self.draw(st.booleans())) >> nk.add
 
     def there_and_back(self, array: Array, plain: list[str], **options: Any) -> Fn:
         consumed = self.draw(st.permutations(plain))[: self.draw(st.integers(1, len(plain)))]
@@ -164,7 +263,26 @@ class Maker:
             ]
         if len(array.axes) > 1:
             steps += [lambda: self.merged(array), lambda: self.grouped(array)]
+        if self.new and array.axes:
+            steps += [
+                lambda: self.enlarged(self.pick(array.axes)),
+                lambda: nk.reduce(self.pick(["min", "logsumexp", "prod"]), " ".join(self.some(array))),
+                lambda: nk.expand(self.token(3)),
+                lambda: self.widened(self.pick(array.axes)),
+            ]
         return self.pick(steps)()
+
+    def enlarged(self, axis: Axis) -> Fn:
+        """Nearest-neighbour up-sampling."""
+        name, rank = self.name(), f":{axis.rank}" if axis.rank > 1 else ""
+        return nk.expand(f"{name}{rank}={self.pick([1, 2])}") >> nk.merge(
+            f"{axis.name} {name} -> {axis.name}"
+        )
+
+    def widened(self, axis: Axis) -> Fn:
+        """Stages, each twice as wide as the one before."""
+        wide = f"{axis.name}:{axis.rank}" if axis.rank > 1 else axis.name
+        return nk.stages(nk.linear(f"{axis.name} -> {wide}=2*{axis.name}"), self.pick([1, 2]))
 
     def sliced(self, axis: Axis) -> Fn:
         if axis.size.is_Integer and self.draw(st.booleans()):
@@ -236,14 +354,24 @@ class Maker:
 
 
 @st.composite
-def diagrams(draw: Draw, *, concrete: bool = False, steps: int = 5, depth: int = 2) -> Diagram:
+def diagrams(
+    draw: Draw, *, concrete: bool = False, steps: int = 5, depth: int = 2, new: bool = False
+) -> Diagram:
     """A random well-typed diagram; `steps` ops in a row at most, blocks and repetitions `depth` deep."""
-    maker = Maker(draw, concrete)
+    maker = Maker(draw, concrete, new=new)
     count = draw(st.integers(1, steps))
-    kind = maker.pick(["array", "array", "array", "tokens", "two"])
+    kind = maker.pick(["array", "array", "array", "tokens", "two", *["graph"] * new])
+    if kind == "graph":
+        arrays = parse_arrays(maker.pick(CONCRETE_GRAPHS if concrete else GRAPHS))
+        begin = (nk.gather("n") * skip) >> nk.scatter("n", "e", maker.pick(["sum", "mean", "max"]))
+        return maker.pipe(begin, arrays, count - 1, depth)
     if kind == "tokens":
         array = parse_array(maker.pick(CONCRETE_TOKENS if concrete else TOKENS))
         token = maker.token()
+        if new and maker.draw(st.booleans()):
+            rows = maker.pick(["v=16", "v"])
+            begin = maker.pick([nk.one_hot(maker.name()), nk.embed(f"{rows} -> {token}", frozen=True)])
+            return maker.pipe(begin, (array,), count, depth)
         begin = nk.embed(f"v -> {token}") + nk.positions(f"{array.names[0]} -> {token}")
         return maker.pipe(begin, (array,), count, depth)
     array = parse_array(maker.pick(CONCRETE if concrete else STARTS))
