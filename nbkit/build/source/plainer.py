@@ -121,7 +121,7 @@ def _(op: Scan, f: Dressed, step: Step) -> None:
         line = f.statements[place]
         code = re.sub(r"(for .* in zip\(.*)\):$", r"\1, strict=True):", line.code)
         if alike:  # all results have one shape
-            code = re.sub(r"= pile\((\w+), ", r"= torch.stack(\1, ", code)
+            code = re.sub(r"= pile\((\w+(?:\[::-1\])?), ", r"= torch.stack(\1, ", code)
         f.statements[place] = replace(line, code=code)
 
 

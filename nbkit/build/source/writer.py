@@ -98,8 +98,8 @@ class Writer:
     def init(self, part: Part, names: Names, made_names: Names) -> list[Statement]:
         """The statements of `__init__`: sizes that the forward reads, parts and weights, ties."""
         kept = [names[size] for size in part.forward.spoken() if size in names]
-        sizes = f"{', '.join(f'self.{name}' for name in kept)} = {', '.join(kept)}"
-        lines = [Statement(sizes)] if kept else []
+        some = [kept[start : start + 4] for start in range(0, len(kept), 4)]
+        lines = [Statement(f"{', '.join(f'self.{n}' for n in each)} = {', '.join(each)}") for each in some]
         if part.forward.keeps_like:  # it says which kind of numbers new arrays have
             lines.append(Statement('self.register_buffer("like", torch.empty(0), persistent=False)'))
         for node in part.diagram.nodes:
