@@ -103,13 +103,14 @@ class Parameter(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], *, trainable: bool = True) -> None:
         super().__init__()
+        self.shape = shape
         if trainable:
             self.weight = nn.Parameter(torch.empty(shape))
         else:
             self.register_buffer("weight", torch.empty(shape))
 
     def forward(self) -> Tensor:
-        return self.weight
+        return self.weight if self.weight.shape == self.shape else self.weight.view(self.shape)
 
     def extra_repr(self) -> str:
         return ", ".join(map(str, self.weight.shape))

@@ -262,6 +262,8 @@ class Keys:
         names = [[axis.name for axis in side] for side in (held.rows, held.cols)]
         swapped = [[axis.name for axis in side] for side in (first.cols, first.rows)] == names != names[::-1]
         tables = held.module in _TABLES and first.module in _TABLES
+        if held.module == "Parameter" and first.module in _NORMS and product(mine) == product(theirs):
+            return "same"
         if mine == theirs and not (tables and swapped) and not _turned(held, first) and _aligned(held, first):
             return "same"
         turnable = held.module == "Linear" and first.module in _TABLES
@@ -276,6 +278,7 @@ class Keys:
         )
 
 
+_NORMS = ("LayerNorm", "RMSNorm", "GroupNorm", "Affine", "BatchNorm")  # a parameter may be their weight
 _TABLES = ("Linear", "Embedding", "Positions", "Parameter")
 
 

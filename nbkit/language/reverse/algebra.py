@@ -78,7 +78,8 @@ def _(op: ops.Linear, scope: Scope, node: Node, found: Found) -> None:
     gradient, back = only(found), scope.back
     source, out = scope.type(node.ins[0]), scope.type(node.outs[0])
     outs, ins, windows, folds = _sides(scope, node, op)
-    if folds > 1:  # two windows undo two folds in the other order: one kernel for each pass would not do
+    if folds != 1 and isinstance(back.maker(gradient), ops.Window):
+        # no convolution, for its weight would lie in another order: two windows undo two folds from the last
         gradient = back.one(ops.Transpose(" ".join(back.type(gradient).names)), gradient, name="layout")
     per = tuple(source[name] for name in op.per.split())
     table = _apart(scope, node)
@@ -115,8 +116,8 @@ def _renamed(axes: tuple[Axis, ...], table: dict[str, str]) -> tuple[Axis, ...]:
 
 
 def _sides(scope: Scope, node: Node, op: ops.Linear) -> tuple[tuple[Axis, ...], tuple[Axis, ...], int, int]:
-    """What is produced and consumed, in the order of the weight (channels, then windows); and how many
-    windows of a convolution and folds of a transposed one (whose weight has what is consumed first) there are.
+    """What is produced and consumed, in the order of the weight (channels, then windows); how many windows of
+    a convolution and folds of a transposed one (whose weight has what is consumed first) there are.
     """
     source, out = scope.type(node.ins[0]), scope.type(node.outs[0])
     spec = parse_spec(op.spec)
@@ -192,21 +193,8 @@ def _(op: ops.Norm, scope: Scope, node: Node, found: Found) -> None:
         learned(scope, node, "weight", back.contracted([gradient, plain], names, f"{node.id}_weight"), axes)
         if op.how != "rms":
             learned(scope, node, "bias", back.summed(gradient, names), axes)
-        gradient = back.one(ops.Multiply(), gradient, _weight(scope, node, axes, gradient))
+        shared = ops.Parameter(" ".join(map(str, axes)), "ones", key=keyed(scope, node))
+        weight = back.one(shared, gradient, name=node.id)
+        gradient = back.one(ops.Multiply(), gradient, weight)
     rule = Pullback("norm", op.how, op.axes, op.per if op.how == "batch" else "", op.eps)
     scope.push(node.ins[0], back.one(rule, value, gradient, name=node.id))
-
-
-def _weight(scope: Scope, node: Node, axes: tuple[Axis, ...], near: int) -> int:
-    """The weight of a norm as an array: one axis, taken apart again where it stands for several."""
-    op, back = node.op, scope.back
-    flat = isinstance(op, ops.Norm) and op.per and (len(axes) > 1 or axes[0].rank > 1)
-    if not flat:
-        spec = " ".join(map(str, axes))
-        return back.one(ops.Parameter(spec, "ones", key=keyed(scope, node)), near, name=f"{node.id}_weight")
-    size = axes[0].numel
-    for axis in axes[1:]:
-        size = size * axis.numel
-    name = _fresh("_".join(axis.name for axis in axes), Array(axes))
-    made = back.one(ops.Parameter(str(Axis(name, size)), "ones", key=keyed(scope, node)), near)
-    return back.one(ops.Split(f"{name} -> {' '.join(map(str, axes))}"), made)

@@ -35,6 +35,10 @@ class Sketch:
         self.nodes.append(Node(node, op, tuple(ins), outs))
         return outs
 
+    def maker(self, wire: int) -> ops.Op | None:
+        """The op that made a wire."""
+        return next((node.op for node in reversed(self.nodes) if wire in node.outs), None)
+
     def one(self, op: ops.Op, *ins: int, name: str = "") -> int:
         """Adds a node that makes one wire."""
         (out,) = self.apply(op, ins, name)
