@@ -88,6 +88,12 @@ class _Flattener:
                 step.also = f"{scope.prefix}{maps.id}"
                 fused.add(follower.id)
                 at.update(zip(follower.outs, outs, strict=True))
+            elif (bent := _unit(part, node, users)) is not None:
+                outs = self.values(part, bent.outs, scope)
+                step = self.step("unit", f"{scope.prefix}{bent.id}", bent.op, [], outs, scope.region)
+                step.also = path
+                fused.add(bent.id)
+                at.update(zip(bent.outs, outs, strict=True))
             elif node.id in loop:
                 ins = [at[w] for w in loop[node.id].ins]
                 outs = self.values(part, loop[node.id].made, scope)
@@ -297,6 +303,14 @@ def _fill(name: str, depth: int) -> str:
         if key in name:
             return key
     return ("region", "inner", "outer")[depth % 3]
+
+
+def _unit(part: Diagram, node: Node, users: Mapping[int, int]) -> Node | None:
+    """The unit vectors of indices that only they read: together the identity, which is drawn as a bend."""
+    if not isinstance(node.op, ops.Indices) or users.get(node.outs[0], 0) != 1:
+        return None
+    follower = next((n for n in part.nodes if node.outs[0] in n.ins), None)
+    return follower if follower is not None and isinstance(follower.op, ops.OneHot) else None
 
 
 def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node | None:

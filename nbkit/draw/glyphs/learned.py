@@ -40,8 +40,10 @@ def _plate(pen: Pen, letter: str, *, bold: bool = True, bias: bool = False, chip
 def _title(placed: Placed) -> str:
     """The last part of a path where the author gave it, without a counter: `attention.Q` → Q."""
     last, default = placed.step.path.rpartition(".")[2], placed.step.op.kind
+    turned = "ᵀ" if last.endswith("_T") else ""  # what the rewrite rule "transpose" makes of a map
+    last = last.removesuffix("_T")
     title = "" if last == default or last.startswith(f"{default}_") else last
-    return title if len(title) <= _LONGEST else ""
+    return f"{title if len(title) <= _LONGEST else ''}{turned}"
 
 
 def _superscript(placed: Placed) -> Label:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbkit.draw import labels
+from nbkit.draw.canvas import number
 from nbkit.draw.glyphs.pen import Pen, glyph
 from nbkit.draw.labels import Label, Run
 from nbkit.draw.lanes import NATURAL, NOTHING, Placed
@@ -75,6 +76,21 @@ def _one_hot(pen: Pen) -> None:
     pen.canvas.math((Run("δ", italic=True),), pen.x, (top + bottom) / 2 + 5, 16, what="inside")
     for bundle, lane in ports[0]:
         pen.canvas.arrow(x0, pen.at(bundle, lane))
+
+
+@glyph("unit", width=lambda p: 22.0 + 10.0 * (len(p.outs[0].lanes) - 1))
+def _unit(pen: Pen) -> None:
+    """The identity: one wire that comes back, a bend open to the right (Abbott 2024, figure 18)."""
+    (out,) = pen.placed.outs
+    upper, lower = (pen.at(out, lane) for lane in out.lanes)
+    r = (lower - upper) / 2
+    x = pen.x1 - 2
+    for lane, y in zip(out.lanes, (upper, lower), strict=True):
+        pen.wire(out, lane, x, y, pen.x1, y)
+    d = f"M{number(x)} {number(upper)}A{number(r)} {number(r)} 0 0 0 {number(x)} {number(lower)}"
+    pen.canvas.path(
+        d, (x - r, upper, x, lower), width=1.1, layer="wire", more=pen.node, tip=pen.tip, what="bend"
+    )
 
 
 @glyph("topk", width=74.0)
