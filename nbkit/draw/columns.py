@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from nbkit.draw.lanes import FRAMES, Bundle, Placed, by_role, contiguous, link, out_lanes
+from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Placed, by_role, contiguous, link, out_lanes
 from nbkit.draw.steps import Flow, Nothing, Region, Step, Value
 
 
@@ -82,7 +82,7 @@ class _Scheduler:
         """Everything that can happen now; if nothing lies together, a crossing for the first in line."""
         before = set(map(id, self.state))
         late_guests, self.late = self.late, []
-        guests = [self.source(step, index, self.state.index(after) + 1) for step, after in late_guests]
+        guests = [self.source(step, index, self.state.index(after) + 1, after) for step, after in late_guests]
         batch = [heapq.heappop(self.ready)[1] for _ in range(len(self.ready))]
         column: list[Placed] = guests
         late: list[Step] = []
@@ -145,17 +145,17 @@ class _Scheduler:
         self.state[places[0] : places[-1] + 1] = placed.outs
         link(placed)
         column = [placed]
-        if step.glyph in FRAMES and placed.outs:  # guests stand behind a frame, not on it
+        if step.glyph in PASSING and placed.outs:  # guests stand behind frames and wires that bend
             self.late += [(guest, placed.outs[-1]) for guest in self.guests.get(id(step), [])]
             return column
         at = places[0] + len(placed.outs)
         for guest in self.guests.get(id(step), []):
-            column.append(self.source(guest, index, at))
+            column.append(self.source(guest, index, at, ins[-1] if ins else None))
             at += 1
         return column
 
-    def source(self, step: Step, index: int, at: int) -> Placed:
-        placed = Placed(step, index, [], [])
+    def source(self, step: Step, index: int, at: int, under: Bundle | None = None) -> Placed:
+        placed = Placed(step, index, [], [], under=under)
         placed.outs = [self.admit(v, by_role(v.array), step.out_region, placed, index + 1) for v in step.outs]
         self.state[at:at] = placed.outs
         return placed

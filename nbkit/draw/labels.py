@@ -29,7 +29,7 @@ _DY = {-1: -0.22, 0: 0.0, 1: 0.36}  # how far they are raised, in sizes
 _LONGEST_TAIL = 8  # longer words are no subscripts
 NBSP = "\N{NO-BREAK SPACE}"
 _NARROW = set(f"iljtf.,:;'|!()[]/ {NBSP}")
-_WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼")
+_WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼□")
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: boo
     )
     if text.startswith(("⌊", "⌈")):
         text = text[:-1] + ("⌋" if text[0] == "⌊" else "⌉")
+    text = re.sub(r"sqrt\((\w+)\)", r"√\1", text)
     for part in re.findall(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.", text):
         if part.startswith("**"):
             runs.append(Run(part.strip("*()").replace("-", "−"), shift=1))

@@ -85,6 +85,11 @@ class Placed:
     links: list[Link] = field(default_factory=list)  # straight where they can be
     loose: list[Link] = field(default_factory=list)  # bent where they must be
     offsets: list[tuple[Port, Port, float]] = field(default_factory=list)  # to stand so many lanes lower
+    under: Bundle | None = None  # the array before the column that a step without inputs stands below
+
+    def operand(self, number: int) -> Bundle:
+        """The array that the step calls so; `ins` are in the order in which they are stacked."""
+        return next(bundle for bundle in self.ins if bundle.value is self.step.ins[number])
 
 
 def role(axis: Axis) -> int:
@@ -156,11 +161,10 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
     if step.glyph not in PRODUCTS:
         return [lane for bundle in ins for lane in bundle.lanes]
     if isinstance(op, ops.Gather | ops.Scatter):
-        upper, lower = (
-            [n for n in bundle.lanes if n not in ends] for bundle, ends in zip(ins, ended(op), strict=True)
-        )
-        made = [op.axis] if isinstance(op, ops.Scatter) else []
-        return [*(n for n in upper if n not in lower), *lower, *made]
+        upper, lower = ([n for n in bundle.lanes if n not in ends(step, bundle)] for bundle in ins)
+        made = [op.axis] if isinstance(op, ops.Scatter) else []  # where the indices were
+        first, last = (made, []) if ins[0].value is step.ins[1] else ([], made)
+        return [*(n for n in upper if n not in lower), *first, *lower, *last]
     shared = set.intersection(
         *(set(b.lanes) for b in ins)
     )  # a diagonalised axis runs on the last operand's wire
@@ -215,11 +219,15 @@ def targets(step: Step) -> tuple[str, ...]:
     return ()
 
 
-def ended(op: ops.Gather | ops.Scatter) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Lanes of the two operands that do not go on under their names."""
-    if isinstance(op, ops.Gather):
-        return (op.axis,), (NATURAL,)
-    return (op.over,), (op.over, NATURAL)
+def ends(step: Step, bundle: Bundle) -> tuple[str, ...]:
+    """Lanes of an operand of a gather or scatter that do not go on under their names."""
+    indices = bundle.value is step.ins[1]
+    match step.op:
+        case ops.Gather():
+            return (NATURAL,) if indices else (step.op.axis,)
+        case ops.Scatter():
+            return (step.op.over, NATURAL) if indices else (step.op.over,)
+    return ()
 
 
 def woven(step: Step) -> tuple[str, ...]:
@@ -273,10 +281,11 @@ def link(placed: Placed) -> None:
         placed.links += [(ins[0], a, out, b) for a, b in ports]
         placed.loose += [(ins[0], a, other, b) for other in outs[1:] for a, b in ports]
     elif isinstance(step.op, ops.Gather | ops.Scatter):
-        for bundle, ends, found in zip(ins, ended(step.op), (placed.loose, placed.links), strict=True):
-            found += [(bundle, n, out, n) for n in bundle.lanes if n not in ends and n in out.lanes]
+        for bundle, found in zip(ins, (placed.loose, placed.links), strict=True):
+            gone = ends(step, bundle)
+            found += [(bundle, n, out, n) for n in bundle.lanes if n not in gone and n in out.lanes]
         if isinstance(step.op, ops.Scatter):
-            placed.links.append((ins[1], NATURAL, out, step.op.axis))
+            placed.links.append((placed.operand(1), NATURAL, out, step.op.axis))
     elif step.glyph in JOINS or step.glyph == "einsum":
         widest = max(ins, key=lambda b: len(b.lanes)) if step.glyph in JOINS else ins[-1]
         for bundle in ins:

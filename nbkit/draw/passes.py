@@ -89,9 +89,9 @@ def hosts(steps: list[Step]) -> list[Step]:
     for step in steps:
         for source in waiting.pop(id(step), ()):
             source.host = last.get(source.region) if source.region else None
-        if step.ins:
+        if step.ins and step.outs:
             last[step.out_region] = step
-        elif step.outs:
+        elif step.outs and not step.ins:
             user = step.outs[0].user
             others = [v.maker for v in (user.ins if user else ()) if v is not step.outs[0]]
             near = [m for m in others if m is not None and m.ins and m.out_region == step.region]

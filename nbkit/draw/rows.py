@@ -20,6 +20,7 @@ from nbkit.draw.tracks import heights
 from nbkit.language import ops
 
 _GAP = 9.0
+_ALONE = 60.0  # wires with nothing on them
 _QUIET_GAP = 2.0  # beside nothing but frames
 _NAME = 19.0  # size of the names of inputs
 
@@ -88,6 +89,8 @@ class Sheet:
     def gap(self, cut: int) -> float:
         """The width of the space at a cut."""
         wide = captions.widest(self.captions[cut])
+        if not self.columns:
+            return max(wide + 12, _ALONE)
         if wide:
             return wide + 12
         around = {p.step.glyph for i in (cut - 1, cut) if 0 <= i < len(self.columns) for p in self.columns[i]}
@@ -187,6 +190,7 @@ class Sheet:
             right += TURN
         top = min((shape.box[1] for shape in canvas.shapes), default=0.0)
         bottom = max((shape.box[3] for shape in canvas.shapes), default=0.0)
+        right = max([right, *(shape.box[2] - 6 for shape in canvas.shapes)])
         spaces = tuple(
             Gap(
                 x0,

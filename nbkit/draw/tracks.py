@@ -225,6 +225,12 @@ def _beside(cut: list[Bundle], column: list[Placed]) -> list[tuple[Bundle, Bundl
             found.append((above.outs[-1], lower))
         if below.step.glyph not in PASSING:
             found.append((upper, below.outs[0]))
+    following = {id(upper): lower for upper, lower in pairwise(cut)}
+    for guest in column:
+        if guest.under is not None and id(guest.under) in {id(b) for b in cut}:
+            found.append((guest.under, guest.outs[0]))
+            if id(guest.under) in following:
+                found.append((guest.outs[-1], following[id(guest.under)]))
     return found
 
 

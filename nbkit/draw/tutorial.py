@@ -42,8 +42,8 @@ def lifted(placed: Placed) -> list[tuple[Bundle, str, bool]]:
     if isinstance(step.op, ops.Einsum):
         named |= {token.name for bundle in parse_spec(step.op.spec).ins for token in bundle}
     if isinstance(step.op, ops.Gather | ops.Scatter):
-        named |= {step.op.axis, *(step.op.over if isinstance(step.op, ops.Scatter) else ())}
-        named |= set(placed.ins[1].lanes) - set(placed.ins[0].lanes)
+        named |= {step.op.axis, *([step.op.over] if isinstance(step.op, ops.Scatter) else [])}
+        named |= set(placed.operand(1).lanes) - set(placed.operand(0).lanes)
     found: dict[str, tuple[Bundle, str, bool]] = {}
     for bundle in placed.ins:
         for lane in bundle.lanes:

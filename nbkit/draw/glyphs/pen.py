@@ -106,7 +106,8 @@ class Pen:
     def floating(self, label: Label) -> None:
         """An elementwise function: between a tail and a head above the top wire, touching none."""
         (out,) = self.placed.outs
-        y = self.at(out, out.lanes[0]) - 9.5
+        indices = any(b.lanes[0] == NATURAL for b in (*self.placed.ins, out))  # their wire has an arrowhead
+        y = self.at(out, out.lanes[0]) - (14.0 if indices else 9.5)
         half = labels.width(label, 15) / 2
         self.canvas.arrow(self.x - half - 1, y)
         self.canvas.arrow(self.x + half + 11, y)

@@ -9,7 +9,7 @@ from nbkit.draw import labels
 from nbkit.draw.canvas import number
 from nbkit.draw.glyphs.pen import Pen, glyph
 from nbkit.draw.labels import Label, Run
-from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Placed, Port, ended
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Placed, Port, ends
 from nbkit.draw.steps import contraction
 from nbkit.language import ops
 
@@ -125,21 +125,20 @@ def _kept(
 def _gather(pen: Pen) -> None:
     """The arrowed wire of the indices curls into the axis that it looks up."""
     op = pen.placed.step.op_as(ops.Gather)
-    table, index = pen.placed.ins
-    _runs(pen, ended(op))
-    _cup(pen, [(table, op.axis), (index, NATURAL)], 9.0)
+    index = pen.placed.operand(1)
+    _runs(pen)
+    _cup(pen, [(b, NATURAL if b is index else op.axis) for b in pen.placed.ins], 9.0)
     _arrow(pen, pen.x0 + 50, "")
-    pen.canvas.arrow(pen.x0 + 47, _meeting(pen) + 9.0)
+    pen.canvas.arrow(pen.x0 + 47, _meeting(pen) + (-9.0 if index is pen.placed.ins[0] else 9.0))
 
 
 @glyph("scatter", width=lambda p: 104.0 if p.step.op_as(ops.Scatter).how == "sum" else 134.0)
 def _scatter(pen: Pen) -> None:
     """The mirror of gathering: what ends is summed over, and the wire of the indices becomes an axis."""
     op = pen.placed.step.op_as(ops.Scatter)
-    data, index = pen.placed.ins
-    (out,) = pen.placed.outs
-    _runs(pen, ended(op), 0.0 if op.how == "sum" else 24.0)
-    _cup(pen, [(data, op.over), (index, op.over)], 9.0)
+    index, (out,) = pen.placed.operand(1), pen.placed.outs
+    _runs(pen, 0.0 if op.how == "sum" else 24.0)
+    _cup(pen, [(bundle, op.over) for bundle in pen.placed.ins], 9.0)
     _arrow(pen, pen.x0 + 53, {"sum": "", "mean": "𝔼", "max": "Max"}[op.how])
     y0, y1 = pen.at(index, NATURAL), pen.at(out, op.axis)
     turn = pen.x0 + 20
@@ -148,13 +147,13 @@ def _scatter(pen: Pen) -> None:
     pen.wire(out, op.axis, turn + 4, y0, pen.x1, y1)
 
 
-def _runs(pen: Pen, ends: tuple[tuple[str, ...], tuple[str, ...]], word: float = 0.0) -> None:
+def _runs(pen: Pen, word: float = 0.0) -> None:
     """Axes of the operands that go on, alone or diagonally with a dot; they bend behind the arrow's word."""
     (out,) = pen.placed.outs
+    gone = [ends(pen.placed.step, bundle) for bundle in pen.placed.ins]
     for lane in out.lanes:
-        have = [
-            b for b, gone in zip(pen.placed.ins, ends, strict=True) if lane in b.lanes and lane not in gone
-        ]
+        pairs = zip(pen.placed.ins, gone, strict=True)
+        have = [bundle for bundle, ended in pairs if lane in bundle.lanes and lane not in ended]
         if have and lane != NOTHING:
             _kept(pen, lane, have, out, pen.x0 + 66 + word, late=46 + word)
 
