@@ -102,8 +102,8 @@ def carry(rewriting: Rewriting, state: Mapping[str, Tensor], **sizes: int) -> di
     if needed := sizes_needed(before) | sizes_needed(after):
         missing = ", ".join(sorted(needed))
         raise BindingError(
-            f"{missing} {'is' if len(needed) == 1 else 'are'} unbound; say which sizes the module was built for: "
-            f"weights(state, {next(iter(sorted(needed)))}=…)"
+            f"{missing} {'is' if len(needed) == 1 else 'are'} unbound; "
+            f"say which sizes the module was built for: weights(state, {min(needed)}=…)"
         )
     old, new = dict(leaves(before)), dict(leaves(after))
     known = {f"{leaf.prefix}." for leaf in old.values()}

@@ -50,6 +50,10 @@ PATTERNS: dict[str, list[tuple[Fn, str]]] = {
             (nk.einsum("a i, i b -> a b") * nk.skip) >> nk.einsum("a b, b c -> a c"),
             "a=2 i=3, i=3 b=2, b=2 c=3",
         ),
+        (
+            (nk.einsum("a k, k -> a") * nk.skip) >> nk.einsum("a, k a -> k"),
+            "a=2 k=3, k=3, k=3 a=2",
+        ),
         (nk.einsum("y k, x k -> y x") >> nk.total("x"), "h=2 y=2 k=3, h=2 x=4 k=3"),
         (nk.multiply >> nk.total("k") >> nk.tanh, "h=2 k=3, h=2 k=3"),
     ],

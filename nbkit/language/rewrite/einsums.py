@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from nbkit.language import ops
 from nbkit.language.diagram import Node
 from nbkit.language.rewrite.edit import Edit
-from nbkit.language.rewrite.maps import PRODUCTS, Product, certain, einsum_for, product
+from nbkit.language.rewrite.maps import PRODUCTS, Product, certain, einsum_for, free_axis, product
 from nbkit.language.rewrite.rule import require, rule, want
 
 _PRODUCT = "a sum of products (einsum, multiply, total, transpose) of results of others, read only here"
@@ -21,7 +22,8 @@ _PRODUCT = "a sum of products (einsum, multiply, total, transpose) of results of
 )
 def merge_einsums(edit: Edit, node: Node) -> None:
     """At the last of them: every operand that is itself such a product, and is read only here, is written out
-    in it. Sums commute with products, so the einsum sums over all axes that ended anywhere.
+    in it. Sums commute with products, so the einsum sums over all axes that ended anywhere; an axis that two
+    of them sum over, under one name, is renamed in one of them.
     """
     outer = product(edit, node)
     outer = want(outer, _PRODUCT, f"{node.op}")
@@ -37,25 +39,37 @@ def merge_einsums(edit: Edit, node: Node) -> None:
         isinstance(n.op, ops.Einsum | ops.Multiply) for n in (node, *(maker for maker, _ in inner.values()))
     )
     require(several, "at least one product among them", f"{node.op} of {shown}, which multiply nothing")
-    outside = {n for bundle in outer.bundles for n in bundle}
-    seen: set[str] = set()
-    for maker, form in inner.values():
-        for name in form.summed:
-            require(
-                name not in outside and name not in seen,
-                "axes with names of their own",
-                f"the name '{name}', a sum of '{maker.id}', on another operand; rename one of them",
-            )
-        seen |= set(form.summed)
-    wires = [w for wire in node.ins for w in (inner[wire][1].ins if wire in inner else (wire,))]
-    named = outer.named.union(*(form.named for _, form in inner.values()))
-    arrays = edit.types(wires)
+    taken = {n for bundle in outer.bundles for n in bundle}
+    known = taken.union(*(bundle for _, form in inner.values() for bundle in form.bundles))
+    wires: list[int] = []
+    fresh: set[str] = set()
     edit.drop(node, *(maker for maker, _ in inner.values()))
+    for wire in node.ins:
+        if wire not in inner:
+            wires.append(wire)
+            continue
+        maker, form = inner[wire]
+        new = {name: free_axis(name, known) for name in form.summed if name in taken}
+        taken |= set(form.summed)
+        known |= set(new.values())
+        fresh |= set(new.values())
+        wires += [_renamed(edit, w, new, maker) for w in form.ins]
+    named = outer.named.union(fresh, *(form.named for _, form in inner.values()))
+    arrays = edit.types(wires)
     name = node.id if isinstance(node.op, ops.Einsum) else "einsum"
     stem = re.sub(r"_\d+\Z", "", name)
     name = stem if any(maker.id == stem for maker, _ in inner.values()) else name  # undoes split-einsum
     op = einsum_for(arrays, outer.out, named)
     edit.replace(node.outs[0], edit.add_one(op, wires, name, node))
+
+
+def _renamed(edit: Edit, wire: int, new: Mapping[str, str], near: Node) -> int:
+    """The wire with other names for some of its axes."""
+    mine = [n for n in edit.type(wire).names if n in new]
+    if not mine:
+        return wire
+    op = ops.Rename(f"{' '.join(mine)} -> {' '.join(new[n] for n in mine)}")
+    return edit.add_one(op, (wire,), "rename", near)
 
 
 _STEPS = "an einsum of three or more arrays, or of two that it contracts, or of one that it sums"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nbkit.language import ops
@@ -62,6 +62,14 @@ def token(axis: Axis) -> Token:
 def names(axes: Iterable[Axis]) -> tuple[str, ...]:
     """The names of axes."""
     return tuple(axis.name for axis in axes)
+
+
+def free_axis(name: str, taken: Collection[str]) -> str:
+    """A name for an axis that is not taken, after another's."""
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
 
 
 def own_weight(map_: Map, what: str) -> None:

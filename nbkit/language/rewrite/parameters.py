@@ -10,6 +10,7 @@ from nbkit.language.rewrite.formulas import Formula, Old, Term
 from nbkit.language.rewrite.maps import (
     certain,
     einsum_for,
+    free_axis,
     linear_map,
     linear_op,
     names,
@@ -33,7 +34,9 @@ def linear_einsum(edit: Edit, node: Node) -> None:
     no_bias(mine, needs)
     own_weight(mine, needs)
     array = edit.type(node.ins[0])
-    fresh = {a.name: _fresh(a.name, {*array.names, *names(mine.outs)}) for a in mine.outs if a.name in array}
+    fresh = {
+        a.name: free_axis(a.name, {*array.names, *names(mine.outs)}) for a in mine.outs if a.name in array
+    }
     made = tuple(Axis(fresh.get(a.name, a.name), a.size, a.rank) for a in mine.outs)
     axes = (*mine.per, *made, *mine.ins)
     require(len({a.name for a in axes}) == len(axes), needs, f"{node.op}, with one name in two roles")
@@ -89,10 +92,3 @@ def einsum_linear(edit: Edit, node: Node) -> None:
 def _is_parameter(edit: Edit, wire: int) -> bool:
     maker = edit.maker(wire)
     return maker is not None and isinstance(maker.op, ops.Parameter) and not maker.op.key
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
