@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh base               the virtual environment .venv, PyTorch, and Node.js where there is none
 #   scripts/setup.sh extra lab|test     nbkit in .venv, with what that extra names
-#   scripts/setup.sh system             programs that the tests drive: a browser, Graphviz, fonts
+#   scripts/setup.sh system             programs that the tests drive: a browser, Graphviz, LaTeX, fonts
 #
 # Variables: PYTHON (an interpreter), TORCH_INDEX (a package index with the PyTorch build that you want).
 set -eu
@@ -88,6 +88,8 @@ with sync_playwright() as driver:
 PYTHON
 }
 
+tikz() { have pdflatex && kpsewhich tikz.sty >/dev/null; }
+
 case "${1:-} ${2:-}" in
 "base ")
   make_venv
@@ -102,6 +104,9 @@ case "${1:-} ${2:-}" in
   missing=""
   browser || missing="$missing chromium"
   have dot || missing="$missing graphviz"
+  tikz || missing="$missing texlive-latex-base texlive-pictures"
+  have pdftoppm || missing="$missing poppler-utils"
+  have rsvg-convert || missing="$missing librsvg2-bin"
   [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
   if [ -n "$missing" ] && [ "$(uname -s)" = Linux ]; then
     # shellcheck disable=SC2086  # a list of words
@@ -111,6 +116,7 @@ case "${1:-} ${2:-}" in
   browser || { say "installing Playwright's Chromium" && "$venv/bin/playwright" install chromium && browser; } ||
     fail "the tests drive a real Chromium, and none was found"
   have dot || echo "Graphviz's dot was not found; overview graphs will not be drawn." >&2
+  tikz || echo "LaTeX with TikZ was not found; the tests of LaTeX output will be skipped." >&2
   ;;
 *)
   fail "usage: scripts/setup.sh base, extra lab, extra test, or system"

@@ -50,15 +50,32 @@ if TYPE_CHECKING:
 
 Environment = dict[Index, tuple[int, ...]]
 
+
+def exp(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf
+
+
+def sigmoid(x: float) -> float:
+    return (1 + math.tanh(x / 2)) / 2
+
+
+def softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def logsumexp(values: list[float]) -> float:
+    return max(values) + math.log(sum(math.exp(v - max(values)) for v in values))
+
+
 FUNCTIONS = {
     "relu": lambda x: max(x, 0.0),
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
-    "gelu_tanh": lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    "gelu_tanh": lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2,
     "tanh": math.tanh,
-    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
-    "silu": lambda x: x / (1 + math.exp(-x)),
+    "sigmoid": sigmoid,
+    "silu": lambda x: x * sigmoid(x),
     "square": lambda x: x * x,
-    "exp": math.exp,
+    "exp": exp,
     "abs": abs,
     "neg": lambda x: -x,
     "sin": math.sin,
@@ -68,12 +85,12 @@ FUNCTIONS = {
     "sqrt": math.sqrt,
     "rsqrt": lambda x: 1 / math.sqrt(x),
     "reciprocal": lambda x: 1 / x,
-    "softplus": lambda x: math.log1p(math.exp(x)),
+    "softplus": softplus,
     "elu": lambda x: x if x > 0 else math.exp(x) - 1,
     "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
     "relu6": lambda x: min(max(x, 0.0), 6.0),
     "hardswish": lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
-    "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
+    "mish": lambda x: x * math.tanh(softplus(x)),
     "erf": math.erf,
     "sign": lambda x: (x > 0) - (x < 0),
     "sg": lambda x: x,
@@ -198,7 +215,7 @@ class Interpreter:
                 ]
                 return REDUCTIONS[how](values) if values else 0.0
             case Softmax(over, body):
-                return math.exp(of(body)) / sum(math.exp(of(body, at)) for at in positions(*over))
+                return math.exp(of(body) - logsumexp([of(body, at) for at in positions(*over)]))
             case Normal(how, over, body, eps):
                 values = [of(body, at) for at in positions(*over)]
                 mean = sum(values) / len(values) if how == "layer" else 0.0
@@ -270,5 +287,5 @@ REDUCTIONS = {
     "max": max,
     "min": min,
     "prod": math.prod,
-    "logsumexp": lambda values: math.log(sum(map(math.exp, values))),
+    "logsumexp": logsumexp,
 }

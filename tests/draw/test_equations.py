@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,14 @@ from hypothesis import HealthCheck, assume, given, settings
 import nbkit as nk
 from nbkit import Diagram, einsum, linear, relu, skip, softmax
 from nbkit.components import attention
+from nbkit.components.gallery import catalogue
 from nbkit.draw import equations
 from nbkit.language import ops
 from nbkit.language.functions import Apply
 from nbkit.language.ops import make_op
 from nbkit.language.ops.base import Op
+from nbkit.language.ops.reductions import REDUCTIONS
+from tests.draw.latex import compiled, needs_latex
 from tests.draw.loops import FUNCTIONS, Interpreter, sizes
 from tests.strategies import diagrams
 
@@ -260,3 +265,13 @@ def test_closed_blocks_are_functions() -> None:
 
 def test_the_same_diagram_gives_the_same_text() -> None:
     assert attention.diagram().equations() == attention.diagram().equations()
+
+
+@needs_latex
+def test_every_equation_compiles(tmp_path: Path) -> None:
+    told = [d.equations() for d in CASES.values()]
+    told += [entry().equations(fused=fused) for entry in catalogue().values() for fused in (True, False)]
+    told += [nk.reduce(how, "x").on("x").equations() for how in REDUCTIONS]
+    told += [nk.elementwise(f).on("pos d_model αβ").equations() for f in ops.FUNCTIONS]
+    preamble = r"\documentclass{article}\usepackage{amsmath,amssymb}\allowdisplaybreaks"
+    compiled(f"{preamble}\\begin{{document}}\n{''.join(told)}\n\\end{{document}}", tmp_path)
