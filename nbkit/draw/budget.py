@@ -15,11 +15,13 @@ from nbkit.draw.steps import Fold, opened_by
 from nbkit.language.axes import Array
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.errors import DiagramError, nearest
+from nbkit.language.ops import Transpose
 from nbkit.language.ops.base import Composite
 from nbkit.language.parts import Block
 
 LIMIT = 1000  # elements of a picture that nobody asked to be larger
 _FRAME, _GLYPH, _LANE = 5.0, 2.6, 1.35  # elements of a plate, a glyph with its tip, a wire of one
+_SINGLE = 2  # operations that are hardly more than the box that would hide them
 _LEAST = 2  # steps that are kept at both ends
 
 
@@ -41,7 +43,7 @@ class Budget:
             for part in level:
                 if part.path in shut or self.fold.closed(part.path, part.depth):
                     continue
-                if opened_by(self.fold.open, part.path):
+                if part.single or opened_by(self.fold.open, part.path):
                     forced.append(part)
                 else:
                     groups.setdefault(part.cost, []).append(part)
@@ -58,12 +60,16 @@ class Budget:
 
 
 class _Part:
-    """A composite op at a path; `cost` is what its inside adds to a picture."""
+    """A composite op at a path; `cost` is what its inside adds to a picture, `single` that it is one glyph or
+    two.
+    """
 
     def __init__(self, path: str, op: Composite, depth: int) -> None:
         self.path, self.depth = path, depth
         self.segment, self.body = op.insides()[0]
         self.cost = _scope(self.body)
+        drawn = [node.op for node in self.body.nodes if not isinstance(node.op, Transpose)]
+        self.single = len(drawn) <= _SINGLE and not any(isinstance(op, Composite) for op in drawn)
 
     def inside(self) -> list[_Part]:
         return _parts(self.body, f"{self.path}{self.segment}", self.depth + 1)
