@@ -258,9 +258,11 @@ class Maker:
                 lambda: self.sliced(self.pick(array.axes)),
                 lambda: self.windowed(self.pick(array.axes)),
                 lambda: self.split(self.pick(array.axes)),
-                lambda: self.concat(self.pick(array.names)),
                 lambda: self.contracted(array),
             ]
+        flat = [axis.name for axis in array if axis.rank == 1]
+        if flat:
+            steps.append(lambda: self.concat(self.pick(flat)))
         if len(array.axes) > 1:
             steps += [lambda: self.merged(array), lambda: self.grouped(array)]
         if self.new and array.axes:

@@ -128,6 +128,13 @@ class Affine(nn.Module):
         return str(self.weight.shape[0])
 
 
+class GroupNorm(nn.GroupNorm):
+    """`torch.nn.GroupNorm`, also of groups of one number (torch refuses; what is left is the bias)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class _AnyImage(nn.modules.batchnorm._BatchNorm):
     """Batch norm with right gradients also where the image is one pixel high or wide.
 
@@ -216,7 +223,7 @@ def _parameter(held: Weights, shapes: Shapes) -> nn.Module:
 
 
 def _group_norm(held: Weights, shapes: Shapes) -> nn.Module:
-    return nn.GroupNorm(int(held.groups), *shapes["weight"], eps=held.eps)
+    return GroupNorm(int(held.groups), *shapes["weight"], eps=held.eps)
 
 
 def _affine(_held: Weights, shapes: Shapes) -> nn.Module:

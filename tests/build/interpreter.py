@@ -99,7 +99,8 @@ def apply(diagram: Diagram, node: Node, net: nn.Module, xs: tuple[Tensor, ...]) 
             return (x * float(parse_size(op.factor)),)
         case ops.Elementwise():
             functions = {
-                "relu": lambda t: t.clamp(min=0), "gelu": lambda t: t * 0.5 * (1 + torch.erf(t / 2**0.5)),
+                "relu": lambda t: torch.where(t > 0, t, 0.0),
+                "gelu": lambda t: t * 0.5 * (1 + torch.erf(t / 2**0.5)),
                 "tanh": torch.tanh, "sigmoid": lambda t: 1 / (1 + torch.exp(-t)),
                 "silu": lambda t: t / (1 + torch.exp(-t)),
                 "square": lambda t: t * t, "exp": torch.exp, "abs": torch.abs, "neg": lambda t: -t,
@@ -107,7 +108,8 @@ def apply(diagram: Diagram, node: Node, net: nn.Module, xs: tuple[Tensor, ...]) 
                 "sqrt": lambda t: t**0.5, "rsqrt": lambda t: t**-0.5, "reciprocal": lambda t: 1 / t,
                 "log1p": torch.log1p, "softplus": lambda t: torch.logaddexp(t, torch.zeros_like(t)),
                 "elu": lambda t: torch.where(t > 0, t, torch.expm1(t.clamp(max=0))),
-                "leaky_relu": lambda t: torch.where(t > 0, t, 0.01 * t), "relu6": lambda t: t.clamp(0, 6),
+                "leaky_relu": lambda t: torch.where(t > 0, t, 0.01 * t),
+                "relu6": lambda t: torch.where((t > 0) & (t < 6), t, t.detach().clamp(0, 6)),
                 "hardswish": lambda t: t * (t + 3).clamp(0, 6) / 6,
                 "mish": lambda t: t * torch.tanh(torch.logaddexp(t, torch.zeros_like(t))),
                 "gelu_tanh": lambda t: 0.5 * t * (1 + torch.tanh((2 / pi) ** 0.5 * (t + 0.044715 * t**3))),
