@@ -58,6 +58,15 @@ class Scope:
         return found
 
     @cached_property
+    def ids(self) -> dict[str, set[str]]:
+        """The names of nodes, by the part of an expanded diagram that they stand in (empty: none)."""
+        found: dict[str, set[str]] = {}
+        for node in self.diagram.nodes:
+            prefix, _, last = node.id.rpartition(".")
+            found.setdefault(prefix, set()).add(last)
+        return found
+
+    @cached_property
     def place(self) -> dict[str, int]:
         """Where each node stands."""
         return {node.id: number for number, node in enumerate(self.diagram.nodes)}
@@ -113,9 +122,10 @@ class Edit:
         """An id that is free, in the part of an expanded diagram that `beside` stands in."""
         prefix, dot, _ = beside.id.rpartition(".")
         wanted = wanted.rpartition(".")[2]
-        taken = {n.id for n in self.before.nodes if n.id not in self.dropped} | set(self.added)
-        inside = {i.rpartition(".")[2] for i in taken if i.rpartition(".")[0] == prefix}
-        return f"{prefix}{dot}{free_name(wanted, inside)}"
+        near = self.scope.ids.get(prefix, set())
+        gone = {i.rpartition(".")[2] for i in self.dropped if i.rpartition(".")[0] == prefix}
+        kept = {i.rpartition(".")[2] for i in self.added if i.rpartition(".")[0] == prefix}
+        return f"{prefix}{dot}{free_name(wanted, near - gone | kept)}"
 
     def add(
         self, op: Op, ins: Sequence[int], name: str, near: Node, keeps: Node | str | None = None

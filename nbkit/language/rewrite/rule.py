@@ -62,13 +62,11 @@ class Rule:
         if not isinstance(node.op, self.kinds):
             wanted = " or ".join(dict.fromkeys(kind.kind for kind in self.kinds))
             raise Inapplicable(f"an op of kind {wanted}", f"{node.op}, of kind {node.op.kind}")
-        known = tuple(inspect.signature(self.apply).parameters)[2:]
+        known = tuple(inspect.signature(self.apply).parameters)[2:] if options else ()
         for option in options:
             if option not in known:
-                raise Inapplicable(
-                    f"no options but {', '.join(known)}" if known else "no options",
-                    f"{option}={options[option]!r}",
-                )
+                allowed = f"no options but {', '.join(known)}" if known else "no options"
+                raise Inapplicable(allowed, f"{option}={options[option]!r}")
         try:
             self.apply(edit, node, **options)
         except (Mismatch, ParseError) as error:  # an op that does not fit where the rule would put it
