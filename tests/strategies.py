@@ -74,6 +74,7 @@ class Maker:
     concrete: bool
     fresh: int = 0
     new: bool = False  # the ops of the second round too
+    woven: bool = False  # only what keeps woven axes in front (a scan has its own axis there)
 
     def pick(self, options: Iterable[Any]) -> Any:
         return self.draw(st.sampled_from(list(options)))
@@ -166,7 +167,7 @@ class Maker:
                 lambda: self.best(self.pick(flat)),
                 lambda: self.into_places(array, self.pick(flat)),
             ]
-        if depth > 0 and flat:
+        if depth > 0 and flat and not self.woven:
             steps += [lambda: self.scanned(array, self.pick(flat), depth - 1)] * 2
         if depth > 0:
             steps.append(

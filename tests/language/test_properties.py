@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 import nbkit as nk
 from nbkit import BindingError, Diagram, Fn, ParseError, parse
 from nbkit.language.axes import parse_array
-from nbkit.language.parts import Block, Repeat
 from tests.strategies import STARTS, Maker, diagrams
 
 many = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,8 +36,8 @@ def test_every_node_types_itself_again(d: Diagram) -> None:
             types = tuple(part.wires[w].type for w in node.ins)
             assert node.op.infer(types) == tuple(part.wires[w].type for w in node.outs)
             assert node.op.resolve(nk.language.sizes.symbol) == node.op  # type: ignore[attr-defined]
-            if isinstance(node.op, Block | Repeat):
-                check(node.op.body)
+            for _, body in node.op.insides():
+                check(body)
         assert made == set(range(len(part.wires)))
         assert len({n.id for n in part.nodes}) == len(part.nodes)
 
@@ -51,18 +50,18 @@ def test_expanding_keeps_what_is_computed(d: Diagram) -> None:
     def count(part: Diagram, times: int) -> Counter[str]:
         total: Counter[str] = Counter()
         for node in part.nodes:
-            if isinstance(node.op, Block):
-                total += count(node.op.body, times)
-            elif isinstance(node.op, Repeat):
-                total += count(node.op.body, times * node.op.n)
-            else:
+            for _, body in node.op.insides():
+                total += count(body, times * node.op.copies)
+            if not node.op.insides():
                 total[str(node.op)] += times
         return total
 
     flat = d.expanded()
     assert (flat.inputs, flat.outputs) == (d.inputs, d.outputs)
     assert count(flat, 1) == count(d, 1)
-    assert sum(count(d, 1).values()) == d.operations == flat.operations == len(flat.nodes)
+    assert sum(count(d, 1).values()) == d.operations == flat.operations
+    assert sum(not node.op.insides() for _, node in flat.walk()) == d.operations
+    assert {node.op.kind for _, node in flat.walk() if node.op.insides()} <= {"scan"}
     assert flat.expanded() == flat
     assert d.expanded(repeats=False).expanded() == flat
     assert d.expanded(blocks=False).expanded() == flat
@@ -77,7 +76,8 @@ def test_every_path_leads_to_its_part(d: Diagram) -> None:
     assert len(paths) == len(set(paths))
     for path, node in d.walk():
         part = d[path]
-        assert part == node.op.body if isinstance(node.op, Block | Repeat) else part.nodes[0].op == node.op
+        bodies = [body for _, body in node.op.insides()]
+        assert part == bodies[0] if bodies else part.nodes[0].op == node.op
         assert Diagram.from_json(part.json()) == part
         assert d.styled(path, fold=True).style == {path: {"fold": True}}
 
@@ -104,9 +104,9 @@ def test_binding_gives_a_whole_diagram_or_names_what_does_not_fit(d: Diagram, da
 
 
 @st.composite
-def chains(draw) -> tuple[Fn, str]:
+def chains(draw, woven=False) -> tuple[Fn, str]:
     start = draw(st.sampled_from(STARTS))
-    return Maker(draw, concrete=False).chain(parse_array(start), 2), start
+    return Maker(draw, concrete=False, new=True, woven=woven).chain(parse_array(start), 2), start
 
 
 NAMES = {name: getattr(nk, name) for module in nk._LANGUAGE for name in nk._LANGUAGE[module]}
@@ -134,7 +134,7 @@ def test_a_block_is_its_inside_with_a_name(case: tuple[Fn, str]) -> None:
 
 
 @many
-@given(chains())
+@given(chains(woven=True))
 def test_a_woven_axis_runs_through(case: tuple[Fn, str]) -> None:
     fn, start = case
     plain, woven = fn.on(start), fn.on(f"β {start}")

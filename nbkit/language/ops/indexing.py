@@ -14,7 +14,7 @@ from sympy import Integer
 
 from nbkit.language.axes import Array, Axis, Token
 from nbkit.language.errors import Mismatch, nearest
-from nbkit.language.ops.base import Op, need, need_possible, need_real, refused, tokens_domain, union
+from nbkit.language.ops.base import Op, named, need, need_possible, need_real, refused, tokens_domain, union
 from nbkit.language.ops.windows import LARGEST_INTEGER
 from nbkit.language.sizes import check_name, format_size, symbol
 
@@ -167,6 +167,9 @@ class TopK(Op):
             )
         axes = tuple(Axis(self.name, Integer(self.k)) if a.name == axis.name else a for a in array)
         return (Array(axes), Array(axes, axis.size))
+
+    def source(self, name: str = "") -> str:
+        return f"topk({', '.join([repr(self.axis), str(self.k), repr(self.name), *named(name)])})"
 
     def __str__(self) -> str:
         return f"topk[{self.axis} -> {self.name}={self.k}]"
