@@ -35,6 +35,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "rewrites": ("nbkit.language.rewrite", "rules"),
     "beside": ("nbkit.draw", "beside"),
     "equation": ("nbkit.draw", "equation"),
+    "code": ("nbkit.views", "code"),
     "box": ("nbkit.build.boxes", "box"),
     "from_torch": ("nbkit.build.importing", "from_torch"),
     "Recipe": ("nbkit.train", "Recipe"),
@@ -43,7 +44,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "budget": ("nbkit.train.budget", "budget"),
     "Session": ("nbkit.widgets", "Session"),
 }
-_ROOMS = ("build", "components", "draw", "language", "record", "tasks", "train", "widgets")
+_ROOMS = ("build", "components", "draw", "language", "record", "tasks", "train", "views", "widgets")
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` answers
     from nbkit.build.boxes import box as box
@@ -117,6 +118,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.record import RecordError as RecordError
     from nbkit.train import Recipe as Recipe
     from nbkit.train.budget import budget as budget
+    from nbkit.views import code as code
     from nbkit.widgets import Session as Session
 
 

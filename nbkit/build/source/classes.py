@@ -51,15 +51,15 @@ class Class:
     def lines(self) -> list[Line]:
         """The lines of its text."""
         whole = tuple(dict.fromkeys(prefix.rstrip(".").removesuffix(".*") for prefix in self.prefixes))
-        lines = [Line(f"class {self.name}(nn.Module):", whole)]
-        lines += [Line(text, whole) for text in docstring(self.doc[0], self.doc[1:], 1)]
+        texts = [f"class {self.name}(nn.Module):", *docstring(self.doc[0], self.doc[1:], 1)]
+        lines = [Line(text, whole, whole) for text in texts]
         if self.init:
             head = f"def __init__({', '.join(('self', *self.arguments))}):"
-            lines += [Line(), *(Line(text, whole) for text in laid_out(head, depth=1))]
-            lines.append(Line("        super().__init__()", whole))
+            texts = ["", *laid_out(head, depth=1), "        super().__init__()"]
+            lines += [Line(text, whole, whole) for text in texts]
             lines += self._body(self.init, whole)
         head = f"def forward({', '.join(('self', *self.inputs))}):"
-        lines += [Line(), *(Line(text, whole) for text in laid_out(head, depth=1))]
+        lines += [Line(text, whole, whole) for text in ("", *laid_out(head, depth=1))]
         return lines + self._body(self.forward, whole)
 
     def _body(self, statements: tuple[Statement, ...], whole: tuple[str, ...]) -> list[Line]:
@@ -68,7 +68,7 @@ class Class:
             paths = tuple(f"{prefix}{node}" for prefix in self.prefixes for node in statement.nodes)
             code = statement.code.lstrip()
             depth = 2 + (len(statement.code) - len(code)) // 4
-            lines += [Line(text, paths or whole) for text in laid_out(code, statement.comment, depth)]
+            lines += [Line(text, paths or whole, whole) for text in laid_out(code, statement.comment, depth)]
         return lines
 
 

@@ -13,10 +13,14 @@ _STRING = re.compile(r"(?<![\w\"'])'([^'\"\\]*)'")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the text; `paths` are the parts of the diagram that it computes or makes."""
+    """One line of the text.
+
+    `paths` are the parts of the diagram that it computes or makes; `within` are those whose class it is in.
+    """
 
     text: str = ""
     paths: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
