@@ -151,6 +151,15 @@ PATTERNS: dict[str, list[tuple[Fn, str]]] = {
         (nk.index("x", 1) >> L("m -> n=3"), "x=3 m=2"),
         (nk.slice("x", 1, 3) >> nk.norm("m"), "x=3 m=2"),
     ],
+    "slide-shift": [
+        (nk.slice("x", 2, 7) >> nk.window("x", 3, padding=0) >> L("w c -> n=2"), "c=2 x=9"),
+        (nk.slice("x", 4) >> nk.window("x", 2, 2, dilation=2, padding=0), "c=2 x=11"),
+        (nk.slice("x", 2, 9) >> nk.window("x", 3, 2, padding=0) >> L("w -> n=2"), "x:2=10"),
+    ],
+    "slide-shift-back": [
+        (nk.window("x", 3, 2, padding=0) >> nk.slice("x", 1, 3) >> L("w c -> n=2"), "c=2 x=10"),
+        (nk.window("x", 3, 2, padding=0) >> nk.slice("x", 2), "c=2 x=10"),
+    ],
     "slide-indices": [(nk.index("x", 1) >> nk.slice("y", 0, 2), "x=3 y=4 m=2")],
     "flip-linear": [(L("m n -> f=2 g=3"), "x=2 m=3 n=2")],
 }

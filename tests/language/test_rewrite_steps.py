@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -263,3 +264,11 @@ def test_rules_tell_of_themselves() -> None:
     known = nk.rewrites()
     assert list(known) == sorted(RULES)
     assert known["softmax-expand"] == "A softmax is exp, divided by its sum: exp(x) · 1/Σ exp(x)."
+
+
+def test_the_page_on_rewrites_has_every_rule_and_its_inverse() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "rewrites.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:3] == "| `"
+    ]
+    assert {row[0].strip("`"): row[2].strip("`") for row in rows} == {n: r.inverse for n, r in RULES.items()}

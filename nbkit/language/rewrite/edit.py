@@ -16,7 +16,7 @@ from functools import cached_property
 
 from nbkit.language.axes import Array, parse_spec
 from nbkit.language.diagram import Diagram, Node, Wire, free_name
-from nbkit.language.errors import DiagramError
+from nbkit.language.errors import DiagramError, Mismatch
 from nbkit.language.ops import Einsum, Op, Transpose
 from nbkit.language.rewrite.formulas import Formula
 from nbkit.language.sizes import NAME
@@ -165,7 +165,7 @@ class Edit:
         if near is not None:
             new = self.ordered(new, self.type(old), near)
         if self.type(old) != self.type(new):
-            raise DiagramError(f"a rewrite of {self.type(old)} gave {self.type(new)}")
+            raise Mismatch(f"{self.type(old)} would become {self.type(new)}")
         if self.wires[old].name and not self.wires[new].name and new >= len(self.before.wires):
             self.wires[new] = replace(self.wires[new], name=self.wires[old].name)
         self.replaced[old] = new

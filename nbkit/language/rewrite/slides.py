@@ -15,7 +15,7 @@ from nbkit.language.diagram import Node
 from nbkit.language.ops.base import Op
 from nbkit.language.rewrite.edit import Edit
 from nbkit.language.rewrite.maps import linear_map, names
-from nbkit.language.rewrite.rule import op_as, require, rule, want
+from nbkit.language.rewrite.rule import of_kind, op_as, require, rule, want
 
 _POINTWISE = (ops.Elementwise, ops.Scale, ops.Add, ops.Multiply, ops.Transpose, ops.StopGradient, ops.Cast)
 
@@ -163,3 +163,64 @@ def slide_indices(edit: Edit, node: Node) -> None:
     before = edit.maker(node.ins[0])
     require(before is not None and isinstance(before.op, ops.Slice), needs, f"{node.op}")
     slide_index(edit, node)
+
+
+@rule(
+    "slide-shift",
+    "A range may be taken before or after sliding windows: convolutions commute with translations.",
+    ops.Slice,
+    inverse="slide-shift-back",
+)
+def slide_shift(edit: Edit, node: Node) -> None:
+    """At the slice, which goes into windows without padding and moves behind them; it starts at a multiple of
+    their stride.
+    """
+    needs = "a slice with a start ≥ 0 that goes into windows of its axis without padding, and nowhere else"
+    part = op_as(node, ops.Slice)
+    after = want(of_kind(edit.only_reader(node.outs[0]), ops.Window), needs, f"{node.op}")
+    window = op_as(after, ops.Window)
+    require(
+        _counts(part)
+        and window.axis == part.axis
+        and window.padding == "0"
+        and not part.start % window.stride,
+        needs,
+        f"{node.op}, and {window} with stride {window.stride} and padding {window.padding} after it",
+    )
+    start, stop = part.start // window.stride, None
+    if part.stop is not None:
+        extent = part.stop - part.start - window.dilation * (window.size - 1) - 1
+        stop = start + extent // window.stride + 1
+    edit.drop(node, after)
+    wire = edit.add_one(window, node.ins, after.id, after)
+    edit.replace(after.outs[0], edit.add_one(ops.Slice(part.axis, start, stop), (wire,), node.id, after))
+
+
+@rule(
+    "slide-shift-back",
+    "A range may be taken after or before sliding windows: convolutions commute with translations.",
+    ops.Slice,
+    inverse="slide-shift",
+)
+def slide_shift_back(edit: Edit, node: Node) -> None:
+    """At the slice of window positions, which moves to before the windows."""
+    needs = "a slice with a start ≥ 0 of the positions of windows without padding, which nothing else reads"
+    part = op_as(node, ops.Slice)
+    before = want(of_kind(edit.maker(node.ins[0]), ops.Window), needs, f"{node.op}")
+    window = op_as(before, ops.Window)
+    require(
+        _counts(part) and window.axis == part.axis and window.padding == "0" and edit.uses(node.ins[0]) == 1,
+        needs,
+        f"{node.op} of {window} with padding {window.padding}",
+    )
+    start, stop = part.start * window.stride, None
+    if part.stop is not None:
+        stop = (part.stop - 1) * window.stride + window.dilation * (window.size - 1) + 1
+    edit.drop(node, before)
+    wire = edit.add_one(ops.Slice(part.axis, start, stop), before.ins, node.id, before)
+    edit.replace(node.outs[0], edit.add_one(window, (wire,), before.id, before))
+
+
+def _counts(part: ops.Slice) -> bool:
+    """Whether the slice is a range that counts from the front."""
+    return not part.drop and part.start >= 0 and (part.stop is None or part.stop > part.start)
