@@ -227,6 +227,12 @@ class Record(Mapping[str, tuple[Steps, Values]]):
                 return part.number, found, data
         raise RecordError(f"{self.path}: no snapshot was kept up to step {step} of branch {branch}")
 
+    def latest(self) -> tuple[int, int, bytes]:
+        """The snapshot that was taken last, on whatever branch: branch, step, bytes."""
+        for row in self._ask("SELECT branch, step, data FROM snapshot ORDER BY time DESC, step DESC LIMIT 1"):
+            return (int(row[0]), int(row[1]), bytes(row[2]))
+        raise RecordError(f"{self.path} holds no snapshot, so no run can go on from it")
+
     def snapshot(self, step: int, branch: int = MAIN) -> dict[str, npt.NDArray[Any]]:
         """The arrays of the last snapshot up to a step: `model.…` are the weights by their path."""
         from safetensors import SafetensorError

@@ -19,7 +19,9 @@ from typing import Any
 
 from nbkit.train.errors import Failure, NonFiniteLossError, SessionClosedError, SessionError
 from nbkit.train.events import Event, Run, State
+from nbkit.train.state import restore
 from nbkit.train.stepper import KEPT_PARAMETERS, Stepper, use_threads
+from nbkit.train.tree import Keeper
 from nbkit.train.until import Metrics
 
 LONGEST = 3600.0  # seconds; a longer wait than some platforms can express is cut into such pieces
@@ -29,8 +31,8 @@ POLL = 0.1  # seconds; waits are cut into such pieces so that an interrupt is no
 class Engine:
     """Runs a stepper in a background thread."""
 
-    def __init__(self, stepper: Stepper, name: str, knobs: dict[str, Any]) -> None:
-        self.stepper = stepper
+    def __init__(self, stepper: Stepper, name: str, knobs: dict[str, Any], keeper: Keeper) -> None:
+        self.stepper, self.keeper = stepper, keeper
         self.name = name
         self.state: State = "paused"
         self.failure: Failure | None = None
@@ -42,6 +44,7 @@ class Engine:
         self._target = 0.0  # steps are made while the count is below
         self._busy = False  # a step is being made
         self._turns = 0  # steps begun
+        self._replaying = False  # on the way back to where the run has been before
         self._trained = 0.0  # seconds in state "running", without the present stretch
         self._since = math.nan  # time.monotonic() at the beginning of that stretch
         self._pending: dict[str, Any] = {}
@@ -144,6 +147,41 @@ class Engine:
                 self.state = "paused"
             self._tell()
 
+    def rewind(self, to: int, at: int, data: bytes) -> dict[str, int]:
+        """Put the state of step `at` back on the way to step `to`; gives how many points there were then.
+
+        Raises
+        ------
+        SnapshotError
+            If the state does not fit; then nothing has changed.
+        """
+        with self._lock:
+            self._check_open("rewind")
+            if self._busy or self.state == "running":
+                msg = f"{self.name}: rewind() came while training runs. Call pause() first."
+                raise SessionError(msg)
+            self._pending = {}
+            lengths = restore(self.stepper, data)
+            self.knobs = {**self.knobs, **self.stepper.knobs()}
+            self.failure = None
+            if self.state in ("failed", "finished"):
+                self.state = "paused"
+            self._log("rewind", to=to, state_of=at)
+            self._tell()
+            return lengths
+
+    def replay(self, target: int) -> None:
+        """Train again to a step where the run has been before."""
+        with self._lock:
+            self._replaying = True
+            self._start(target, "replay")
+
+    def replayed(self) -> None:
+        """The run is where it was to go back to."""
+        with self._lock:
+            self._replaying = False
+            self._turn_again()
+
     def close(self, timeout: float | None) -> None:
         """End the thread: ask it to, and wait for it unless this is that thread or the timeout is 0."""
         with self._lock:
@@ -186,6 +224,7 @@ class Engine:
             self._log(kind, **detail)
         if self.state != "running":
             self._since = time.monotonic()
+            self.keeper.started(self.stepper.count)
         self.state, self.failure = "running", None
         if self.thread is None:
             self.thread = threading.Thread(target=self._work, name=f"nbkit training {self.name}", daemon=True)
@@ -213,11 +252,21 @@ class Engine:
                 self.stepper.set(knob, value)
         if self._pending:
             self._log("set", **self._pending)
+            self.keeper.tree.change(self.keeper.branch, self.stepper.count, self._pending)
             self._pending = {}
+
+    def _turn_again(self) -> None:
+        """On the way back: turn the knobs that were turned here then."""
+        turned = self.keeper.tree.changes(self.keeper.branch, self.stepper.count)
+        for knob in sorted(turned.keys() - {"speed", "max_steps"}):
+            value = turned[knob]
+            self.stepper.set(knob, tuple(value) if isinstance(value, list) else value)
+        self.knobs = {**self.knobs, **self.stepper.knobs()}
 
     def _log(self, kind: str, **detail: Any) -> None:
         event = Event(self.stepper.count, kind, MappingProxyType(detail), time.time())
         self.events = (*self.events, event)
+        self.keeper.tree.event(self.keeper.branch, event)
 
     def _tell(self) -> None:
         self.revision += 1
@@ -253,6 +302,10 @@ class Engine:
         use_threads(self.stepper.threads())
         while self._wait_for_turn():
             try:
+                if self._replaying:
+                    self._turn_again()
+                elif self.keeper.due(self.stepper.count):
+                    self.keeper.take(self.stepper)
                 self.stepper.step()
                 limit = self.knobs["max_steps"]
                 if limit is not None and self.stepper.count >= limit:

@@ -72,6 +72,16 @@ class History(Mapping[str, tuple[Steps, Values]]):
     def __init__(self) -> None:
         self._series: dict[str, Series] = {}
 
+    @classmethod
+    def of(cls, points: Mapping[str, tuple[Steps, Values]]) -> History:
+        """A history of points that are there already."""
+        history = cls()
+        for name, (steps, values) in points.items():
+            series = history._series[name] = Series(max(len(steps), 1))
+            for step, value in zip(steps, values, strict=True):
+                series.append(int(step), float(value))
+        return history
+
     def append(self, name: str, step: int, value: float) -> None:
         """Add one point. Only the thread that trains may call this."""
         series = self._series.get(name)
@@ -86,13 +96,14 @@ class History(Mapping[str, tuple[Steps, Values]]):
         """How many points each metric has."""
         return {name: len(series) for name, series in self._series.items()}
 
+    def before(self, step: int) -> dict[str, int]:
+        """How many points each metric has before a step."""
+        return {name: int(np.searchsorted(self[name][0], step)) for name in self._series}
+
     def cut(self, lengths: Mapping[str, int]) -> History:
         """A new history with the first points of each metric, as many as `lengths` says."""
-        short = History()
-        for name, n in lengths.items():
-            for step, value in zip(*(part[:n] for part in self[name]), strict=True):
-                short.append(name, int(step), float(value))
-        return short
+        points = {name: self[name] for name in lengths}
+        return History.of({name: (points[name][0][:n], points[name][1][:n]) for name, n in lengths.items()})
 
     def since(self, cursor: Cursor | None) -> Delta:
         """The points that came after those which `cursor` stands for; `None` stands for none.

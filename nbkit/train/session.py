@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from torch import nn
 from torch.random import fork_rng
 
+from nbkit.record import Branch, Policy, Record, Recorder
+from nbkit.train.describe import check_task, describe, rebuilt, recipe_of
 from nbkit.train.engine import Engine
 from nbkit.train.errors import Failure, SessionError, TrainingFailedError
 from nbkit.train.events import Event, Run, State
 from nbkit.train.history import History
 from nbkit.train.publish import Publisher
 from nbkit.train.recipe import Recipe, check, check_knobs
+from nbkit.train.state import restore
 from nbkit.train.stepper import Stepper
+from nbkit.train.tree import Keeper, Tree
 from nbkit.train.until import Metrics, condition
 
 if TYPE_CHECKING:
     from nbkit.tasks import Task
+
+FLUSH = 2.0  # seconds to wait for the disk before a call returns
 
 _numbers = itertools.count(1)
 _alive: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -58,11 +66,17 @@ class Session:
         give equal histories. torch's global generator is left as it was; for dropout see `Stepper`.
     name
         What messages and views call it.
+    record
+        A file, `"runs/first.nbkit"`, to write everything to while it trains: see `nbkit.Record`.
+    snapshots
+        How often the whole state is kept, to rewind and to fork, and how much room that may take.
 
     Raises
     ------
     TypeError, ValueError
         If model, task or seed are no such things.
+    RecordError
+        If the record cannot be made.
 
     Notes
     -----
@@ -98,23 +112,87 @@ class Session:
         *,
         seed: int = 0,
         name: str | None = None,
+        record: Path | str | None = None,
+        snapshots: Policy | None = None,
     ) -> None:
         self.seed = check("Session", "seed", seed)
-        self.task = task
-        self.recipe = recipe if recipe is not None else Recipe()
         self.name = name if name is not None else f"session {next(_numbers)}"
-        self.diagram, self.model = _build(model, seed)
-        self.history = History()
-        self._stepper = Stepper(self.model, task, self.recipe, seed, self.history)
-        self._engine = Engine(self._stepper, self.name, self.recipe.knobs())
+        recipe = recipe if recipe is not None else Recipe()
+        diagram, module = _build(model, seed)
+        policy = snapshots or Policy()
+        stepper = Stepper(module, task, recipe, seed, History())
+        facts = describe(self.name, seed, diagram, module, task, recipe) if record is not None else {}
+        tree = Tree(Recorder(record, facts, policy=policy) if record is not None else None, policy)
+        self._begin(diagram, stepper, tree, tree.grow("main", knobs=recipe.knobs()))
+        self._follow()
+
+    @classmethod
+    def resume(
+        cls, record: Path | str, task: Task, *, model: nn.Module | None = None, name: str | None = None
+    ) -> Session:
+        """A session that goes on with a recorded run, from the last state that was kept.
+
+        Data are not recorded, so `task` must be the run's own; and where the model was no diagram, an equal
+        `model` must be given, whose weights are replaced. `rewind` reaches every step of the run.
+
+        Raises
+        ------
+        RecordError
+            If the record cannot be opened, or another session writes it.
+        ValueError, SnapshotError
+            If task or model are not those of the run.
+        """
+        path = Path(record)
+        with Record.open(path) as known:
+            facts, branches, events = known.facts, known.branches, known.events()
+            branch, step, data = known.latest()
+            whole = History.of({metric: known.series(metric, branch) for metric in known.names(branch)})
+            reached = known.last(branch)
+        check_task(path, facts, task)
+        diagram, module = _build(rebuilt(path, facts) if model is None else model, facts["seed"])
+        recipe = recipe_of(facts)
+        stepper = Stepper(module, task, recipe, facts["seed"], History())
+        stepper.history = whole.cut(restore(stepper, data))
+        session = object.__new__(cls)
+        session.seed, session.name = facts["seed"], name if name is not None else facts["name"]
+        tree = Tree(Recorder(path), Policy())
+        tree.adopt(branches, events)
+        session._begin(diagram, stepper, tree, branch, whole, max(reached, step))
+        return session
+
+    def _begin(
+        self,
+        diagram: Buildable | None,
+        stepper: Stepper,
+        tree: Tree,
+        branch: int,
+        whole: History | None = None,
+        reached: int = 0,
+    ) -> None:
+        """Set up everything that trains and tells; with `whole`, as after a rewind on a branch."""
+        self.diagram, self.model, self.task, self.recipe = (
+            diagram,
+            stepper.model,
+            stepper.task,
+            stepper.recipe,
+        )
+        self._stepper, self._tree, self._keeper = stepper, tree, Keeper(tree, branch)
+        self._left: dict[int, tuple[History, int]] = {}  # branches that it trained, and how far they went
+        self._whole = whole  # after a rewind: all of the branch that it stands on …
+        self._reached = reached  # … and how far that went
+        knobs = {**self.recipe.knobs(), **stepper.knobs()}
+        self._engine = Engine(stepper, self.name, knobs, self._keeper)
         self._publisher = Publisher(self)
-        weakref.finalize(self, self._engine.close, timeout=0).atexit = False
+        self._token = branch
+        tree.joined(branch)
+        weakref.finalize(self, _ended, self._engine, tree, branch).atexit = False
         _alive.add(self)
 
     # ---- controls
 
     def play(self) -> Self:
         """Train until something stops it, and return at once. After a failure: try the same step again."""
+        self._branch_off()
         self._engine.play()
         return self
 
@@ -128,6 +206,7 @@ class Session:
             does.
         """
         self._engine.pause(timeout)
+        self._flush()
         return self
 
     def step(self, n: int = 1, *, wait: bool = True) -> Self:
@@ -141,12 +220,15 @@ class Session:
         TrainingFailedError
             If training failed while this call waited.
         """
-        target = self._engine.step(check("Session.step", "n", n))
+        n = check("Session.step", "n", n)
+        self._branch_off()
+        target = self._engine.step(n)
         if wait:
             try:
                 self._engine.wait(target)
             except KeyboardInterrupt:
                 self._interrupted()
+            self._flush()
             self._raise_failure()
         return self
 
@@ -187,11 +269,13 @@ class Session:
         if threading.current_thread() is self._engine.thread:
             msg = f"{self.name}: run() was called from inside a training step. Call it from another thread."
             raise SessionError(msg)
+        self._branch_off()
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         try:
             self._engine.run(Run(holds, math.inf if steps is None else steps, deadline))
         except KeyboardInterrupt:
             self._interrupted()
+        self._flush()
         self._raise_failure()
         return self
 
@@ -207,7 +291,9 @@ class Session:
         RecipeError
             If a knob is unknown or its value makes no sense; then none is changed.
         """
-        self._engine.set(check_knobs(knobs, self._engine.knobs, self.recipe.optimizer))
+        checked = check_knobs(knobs, self._engine.knobs, self.recipe.optimizer)
+        self._branch_off()
+        self._engine.set(checked)
         return self
 
     def recover(self) -> Self:
@@ -226,9 +312,84 @@ class Session:
         self._engine.recover()
         return self
 
+    def rewind(self, step: int, branch: int | None = None) -> Self:
+        """Go back to a step where this run has been: weights, optimizer, data order and random numbers.
+
+        The last state that was kept before it is put back, and the steps from there are made again, so that
+        the session stands at exactly that step; what follows is bit by bit what followed before, unless
+        something is changed; knobs are as they were when that step was made. Training on from there, or
+        turning a knob, begins a branch of its own: nothing that was measured is lost. `branches` lists them;
+        `branch` says on which to go back (None: on the present one, and those that it came from).
+
+        Raises
+        ------
+        ValueError
+            If the run has not been at that step.
+        SessionError
+            If no state was kept, or if the session is closed.
+        """
+        self.pause()
+        if branch is not None and branch != self.branch:
+            self._climb(branch)
+        self._check_step("rewind", step)
+        if step == self.step_count and self.failure is None and branch is None:
+            return self
+        at, data = self._tree.nearest(self.branch, step)
+        if self._whole is None:
+            self._whole, self._reached = self.history, self.step_count
+        lengths = self._engine.rewind(step, at, data)
+        self._stepper.history = self._whole.cut(lengths)
+        self._replay(at, step)
+        return self
+
+    def _climb(self, branch: int) -> None:
+        """Stand on another branch of this run, which this session has trained before."""
+        if branch not in self._left:
+            known = ", ".join(map(str, sorted({*self._left, self.branch})))
+            msg = f"{self.name}: rewind() knows the branches {known}, which this session has trained"
+            raise ValueError(f"{msg}, not {branch!r}.")
+        self._left[self.branch] = (self._whole or self.history, self._reach())
+        self._whole, self._reached = self._left[branch]
+        self._keeper.branch = branch
+
+    def fork(self, step: int | None = None, *, name: str | None = None, **knobs: Any) -> Session:
+        """A new session that goes on from a step of this run (None: from where it stands), beside it.
+
+        Both train on by themselves, and share one record if there is one. `knobs` are those of `set`; without
+        any, the fork repeats this run bit by bit.
+
+        Raises
+        ------
+        ValueError, RecipeError, SessionError
+            As `rewind` and `set` do.
+        """
+        knobs = check_knobs(knobs, self._engine.knobs, self.recipe.optimizer)
+        step = self.step_count if step is None else step
+        self._check_step("fork", step)
+        if step == self.step_count and self.state != "running":
+            self._keeper.take(self._stepper)  # where it stands: no step needs to be made again
+        at, data = self._tree.nearest(self.branch, step)
+        stepper = Stepper(copy.deepcopy(self.model), self.task, self.recipe, self.seed, History())
+        lengths = restore(stepper, data)
+        stepper.history = (self._whole or self.history).cut(lengths)
+        other = object.__new__(type(self))
+        other.seed = self.seed
+        other.name = name if name is not None else f"{self.name} from {step}{_told(knobs)}"
+        branch = self._tree.grow(other.name, self.branch, step, knobs=stepper.knobs(), changed=knobs)
+        other._begin(self.diagram, stepper, self._tree, branch)
+        other._replay(at, step)
+        other._follow()
+        self._engine.log("fork", branch=branch, name=other.name, at=step)
+        return other.set(**knobs) if knobs else other
+
     def close(self, timeout: float | None = 60.0) -> None:
-        """End training and its thread for good; what was measured can still be read. Twice does no harm."""
+        """End training and its thread for good; what was measured can still be read. Twice does no harm.
+
+        A record is closed with the last session that writes it.
+        """
         self._engine.close(timeout)
+        self._flush()
+        self._tree.left(self._token)
 
     def __enter__(self) -> Self:
         return self
@@ -242,6 +403,26 @@ class Session:
     def state(self) -> State:
         """`"paused"`, `"running"`, `"failed"`, `"finished"` (max_steps reached) or `"closed"`."""
         return self._engine.state
+
+    @property
+    def history(self) -> History:
+        """What was measured on the way to where the session stands."""
+        return self._stepper.history
+
+    @property
+    def branch(self) -> int:
+        """The number of the branch that it trains; the run itself is 1."""
+        return self._keeper.branch
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The run itself and everything that left it: forks, and what was trained on after a rewind."""
+        return tuple(self._tree.branches.values())
+
+    @property
+    def record(self) -> Path | None:
+        """The file that it is recorded in."""
+        return self._tree.recorder.path if self._tree.recorder is not None else None
 
     @property
     def step_count(self) -> int:
@@ -318,6 +499,48 @@ class Session:
 
     # ---- inside
 
+    def _check_step(self, place: str, step: object) -> None:
+        furthest = self._reach()
+        if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= furthest:
+            msg = (
+                f"{self.name}: {place}() goes to a step from 0 to {furthest}, where the run has been, not to "
+            )
+            raise ValueError(f"{msg}{step!r}.")
+
+    def _reach(self) -> int:
+        """The last step of the branch that it stands on."""
+        return self.step_count if self._whole is None else self._reached
+
+    def _branch_off(self) -> None:
+        """After a rewind: what comes is a branch of its own, since its steps may differ from those before."""
+        if self._whole is None:
+            return
+        step, parent = self.step_count, self.branch
+        self._left[parent], self._whole = (self._whole, self._reached), None
+        name = f"{self._tree.branches[parent].name} from {step}"
+        self._keeper.branch = self._tree.grow(name, parent, step, knobs=self._stepper.knobs())
+        self._follow()
+
+    def _replay(self, at: int, step: int) -> None:
+        """Make the steps again that lead from a kept state to where the run has been: in its own thread,
+        since the number of threads that torch may use is a thread's own, and sums depend on it.
+        """
+        if step > at:
+            self._engine.replay(step)
+            self._engine.wait(step)
+            self._engine.replayed()
+            self._raise_failure()
+
+    def _follow(self) -> None:
+        """From here on, what is measured belongs to the branch."""
+        self._keeper.move(self.branch, self.step_count)
+        self._tree.follow(self.branch, self.history, self.history.before(self.step_count))
+
+    def _flush(self) -> None:
+        """What was measured is on disk before anybody is told that it is done."""
+        if self._tree.recorder is not None:
+            self._tree.recorder.flush(FLUSH)
+
     def _interrupted(self) -> None:
         self._engine.log("interrupted")
         self._engine.pause(None)
@@ -326,6 +549,17 @@ class Session:
         failure = self._engine.failure
         if failure is not None:
             raise TrainingFailedError(self.name, failure)
+
+
+def _ended(engine: Engine, tree: Tree, token: int) -> None:
+    """What happens when nobody holds a session any more."""
+    engine.close(timeout=0)
+    tree.left(token)
+
+
+def _told(knobs: Mapping[str, Any]) -> str:
+    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in knobs.items()}
+    return "".join(f", {name} {value}" for name, value in shown.items())
 
 
 def _build(model: object, seed: int) -> tuple[Buildable | None, nn.Module]:

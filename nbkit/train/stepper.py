@@ -132,7 +132,11 @@ class Stepper:
                 tensor.copy_(copy)
 
     def set(self, knob: str, value: Any) -> None:
-        """Give a knob of the optimizer or of the data a new, already checked value."""
+        """Give a knob of the optimizer or of the data a new, already checked value; an equal one changes
+        nothing.
+        """
+        if self.knobs().get(knob, ...) == value:
+            return
         if knob == "batch_size":
             self.batch_size, self.order = value, None
             self.eval_every = self._period()
@@ -144,6 +148,17 @@ class Stepper:
                 self._lr = value
             for group in self.optimizer.param_groups:
                 group[knob] = value
+
+    def knobs(self) -> dict[str, Any]:
+        """The knobs of the optimizer and of the data, as they are."""
+        group = self.optimizer.param_groups[0]
+        names = [n for n in ("weight_decay", "betas", "momentum") if n in self.recipe.knobs()]
+        return {
+            "lr": self._lr,
+            **{name: group[name] for name in names},
+            "batch_size": self.batch_size,
+            "eval_every": self._asked,
+        }
 
     def plain(self) -> dict[str, Any]:
         """What `state.capture` saves beside tensors: plain values, exactly."""
@@ -174,6 +189,7 @@ class Stepper:
             else torch.frombuffer(bytearray.fromhex(run["batches"]), dtype=torch.uint8)
         )
         self._random.put(run["random"])
+        self._copies, self.kept = [], None  # of tensors that the optimizer no longer has
         self._evaluated = run["evaluated"]
         self._diverged = math.inf if run["diverged"] is None else run["diverged"]
 

@@ -39,6 +39,7 @@ class Feed:
         self._session = session
         self._lock = threading.Lock()
         self._cursor: Mapping[str, int] | None = None
+        self._history = session.history  # which the cursor is of: a rewind gives the session another one
         self._events = 0
         self._status: dict[str, Any] = {}
         self._frame = 0
@@ -76,25 +77,30 @@ class Feed:
         """Everything, for a page that asked; the frames after it start from here, for all pages."""
         with self._lock:
             self._clients.add(client)
-            self._frame += 1
-            self._acked = self._frame
-            self._sent_at = now
-            data, cursor, events, status = self._everything(now, FULL_POINTS)
-            self._cursor, self._events, self._status = cursor, events, dict(status)
-            return Full(kind="full", frame=self._frame), data
+            return self._full(now)
+
+    def _full(self, now: float) -> tuple[Full, bytes]:
+        self._frame += 1
+        self._acked = self._frame
+        self._sent_at = now
+        data, cursor, events, status = self._everything(now, FULL_POINTS)
+        self._cursor, self._events, self._status = cursor, events, dict(status)
+        return Full(kind="full", frame=self._frame), data
 
     def saved(self, now: float) -> bytes:
         """Everything, for the widget's saved state."""
         with self._lock:
             return self._everything(now, SAVED_POINTS)[0]
 
-    def delta(self, now: float) -> tuple[Delta, bytes] | None:
-        """What is new since the frame before; `None` if nothing is."""
+    def delta(self, now: float) -> tuple[Delta | Full, bytes] | None:
+        """What is new since the frame before, everything after a rewind; `None` if nothing is new."""
         with self._lock:
+            if self._session.history is not self._history:
+                return self._full(now)
             status = self._measure(now)
             changed = {name: value for name, value in status.items() if self._status.get(name, ...) != value}
             before = self._cursor or {}
-            points, cursor = self._session.history.since(self._cursor)
+            points, cursor = self._history.since(self._cursor)
             events = self._session.events
             fresh = marks(events[self._events :])
             if not changed and not points and not fresh:
@@ -108,7 +114,8 @@ class Feed:
 
     def _everything(self, now: float, points: int) -> tuple[bytes, Mapping[str, int], int, Status]:
         status = self._measure(now)
-        curves, cursor = self._session.history.since(None)
+        self._history = self._session.history
+        curves, cursor = self._history.since(None)
         events = self._session.events
         recent: list[EventMark] = marks(events)[-500:]
         return pack(status, recent, curves, points), cursor, len(events), status
