@@ -43,6 +43,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "RecordError": ("nbkit.record", "RecordError"),
     "budget": ("nbkit.train.budget", "budget"),
     "Session": ("nbkit.widgets", "Session"),
+    "explore": ("nbkit.widgets", "explore"),
 }
 _ROOMS = ("build", "components", "draw", "language", "record", "tasks", "train", "views", "widgets")
 
@@ -120,6 +121,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.train.budget import budget as budget
     from nbkit.views import code as code
     from nbkit.widgets import Session as Session
+    from nbkit.widgets import explore as explore
 
 
 def __getattr__(name: str) -> Any:

@@ -64,8 +64,10 @@ def _html(thing: Any, options: Mapping[str, Any]) -> str:
         thing = thing.diagram()
     if isinstance(thing, Diagram) or hasattr(thing, "svg"):
         return f'<div style="overflow-x:auto">{thing.svg(**{"theme": "auto", **options})}</div>'
-    for method in ("_repr_html_", "_repr_latex_"):
+    for method in ("_repr_html_", "_repr_latex_", "_repr_mimebundle_"):
         shown = getattr(thing, method, lambda: None)()
+        if isinstance(shown, Mapping):
+            shown = shown.get("text/html")
         if shown is not None:
             return str(shown)
     raise DiagramError(

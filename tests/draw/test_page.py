@@ -42,6 +42,8 @@ def test_equations_and_tables_show_themselves() -> None:
     d = attention.on("y k, x k, x k")
     assert d.equations()._repr_latex_() in html(d.equations())
     assert d.cost()._repr_html_() in html(d.cost())
+    step = d.rewriting("softmax-expand", "softmax")
+    assert step.equation().svg(theme="auto") in html(step)
 
 
 def test_what_cannot_be_shown_is_refused_at_once() -> None:
