@@ -3,8 +3,9 @@
 Arrays are called what their wires are called, with a capital, so that they are not taken for indices; others
 get the initial of their node or the next free letter. Letters are local to the braces that they appear in.
 Learned arrays are bold, with the name of their node above. What is carried through a repetition has the
-number of the copy above: X^(λ). A scale, or a scalar function, joins the line of the product before it, and a
-window that of the map that consumes it (`fused=False` writes every op by itself). The lines are also there
+number of the copy above: X^(λ). What is read at a glance joins the line of its only user: a product the scale
+or scalar function behind it, a window the map that consumes it, a slice or a new name whatever reads them,
+small pointwise terms each other (`fused=False` writes every op by itself). The lines are also there
 as data (`equations(d).lines`), which the tests compute with.
 """
 
@@ -20,14 +21,18 @@ from sympy import Expr, Integer
 from nbkit.draw.formulas import Formula, Operand, Site, formula, indices
 from nbkit.draw.latex import latex, letters, place, size, word
 from nbkit.draw.terms import (
+    Call,
     Fixed,
     Index,
+    Number,
     Opaque,
     Place,
+    Plus,
     Ref,
     Step,
     Symbol,
     Term,
+    Times,
     Weight,
     Wire,
     moved_ref,
@@ -42,8 +47,15 @@ _FREE = "ABCDFGHJKMNPQRSTUVXYZLOIE"
 _COUNTERS = "λμνκιρτ"
 _BOLD = {"γ": r"\boldsymbol{\gamma}", "β": r"\boldsymbol{\beta}"}
 _LETTERS = {"softmax": "p", "einsum": "s", "norm": "n"}  # initials of arrays by kind of op
-_POINTWISE = (ops.Scale, ops.Elementwise)
-_JOINED = (ops.Einsum, ops.Linear, ops.Scale)  # what a scale or a function joins
+_FUNCTIONS = (ops.Scale, ops.Elementwise)
+_POINTWISE = (*_FUNCTIONS, ops.Add)  # also products
+_PRODUCTS = (ops.Einsum, ops.Linear)
+_MOVES = (ops.Slice, ops.Rename, ops.Transpose, ops.Expand, ops.Parameter, ops.Constant)
+_PLAIN = (  # what takes elements at plain indices
+    *_POINTWISE, *_PRODUCTS, ops.Softmax, ops.Norm, ops.Reduce, ops.Mask, ops.Dropout, ops.Rename,
+    ops.Transpose, ops.Merge,
+)  # fmt: skip
+_MOST_ELEMENTS = 3  # of a pointwise term that joins another
 
 
 # -- lines as data -------------------------------------------------------------------------------------------
@@ -111,7 +123,7 @@ _BEGIN, _END = "\\begin{align*}\n", "\n\\end{align*}\n"
 def equations(diagram: Diagram, *, fused: bool = True, depth: int | None = None) -> Equations:
     r"""The diagram as equations in index notation.
 
-    fused: scales and scalar functions join the product before them, windows the map behind them. depth: how
+    fused: small terms join the line of their only user (see above); else each op has its own. depth: how
     many levels of blocks are written out (None: all); deeper ones are functions.
 
     >>> from nbkit import einsum, scale
@@ -246,7 +258,7 @@ class _Writer:
             formulas = self.formulas(node, site)
             before = [pending[w] for w in node.ins if w in pending]
             title = _called(node) or next((p.title for p in before), "")
-            if self.fused and _joins(part, node, users):
+            if self.fused and _joins(part, node, users, formulas[0].right):
                 note = _notes(*(p.note for p in before), formulas[0].note)
                 pending[node.outs[0]] = _Pending(formulas[0].right, note, title)
                 continue
@@ -443,8 +455,8 @@ def _users(part: Diagram) -> dict[int, list[Node]]:
     return found
 
 
-def _joins(part: Diagram, node: Node, users: Mapping[int, list[Node]]) -> bool:
-    """Whether a node joins the line of the one that uses it."""
+def _joins(part: Diagram, node: Node, users: Mapping[int, list[Node]], term: Term) -> bool:
+    """Whether a node, which says `term`, joins the line of the one that uses it."""
     w = node.outs[0]
     if len(node.outs) != 1 or w in part.outs or part.wires[w].name or len(users.get(w, ())) != 1:
         return False
@@ -453,7 +465,27 @@ def _joins(part: Diagram, node: Node, users: Mapping[int, list[Node]]) -> bool:
         if isinstance(after, ops.Window):
             return after.axis not in (op.axis, op.name) and after.fill == op.fill
         return isinstance(after, ops.Linear | ops.Reduce)
-    return isinstance(op, _JOINED) and isinstance(after, _POINTWISE)
+    if isinstance(op, ops.Parameter) and isinstance(after, ops.Gather):
+        return True
+    if isinstance(op, _MOVES):
+        return isinstance(after, _PLAIN) and isinstance(term, Ref | Number)
+    if isinstance(op, _PRODUCTS) and isinstance(after, _FUNCTIONS):
+        return True
+    return isinstance(op, _POINTWISE) and isinstance(after, _POINTWISE) and _elements(term) <= _MOST_ELEMENTS
+
+
+def _elements(term: Term) -> int:
+    """How many elements of arrays stand in a pointwise term; many where it is more than that."""
+    match term:
+        case Ref():
+            return 1
+        case Number():
+            return 0
+        case Call(body=body):
+            return _elements(body)
+        case Plus(parts) | Times(parts):
+            return sum(map(_elements, parts))
+    return _MOST_ELEMENTS + 1
 
 
 def _called(node: Node) -> str:

@@ -83,8 +83,8 @@ FUNCTIONS = {
     "log": math.log,
     "log1p": math.log1p,
     "sqrt": math.sqrt,
-    "rsqrt": lambda x: 1 / math.sqrt(x),
-    "reciprocal": lambda x: 1 / x,
+    "rsqrt": lambda x: 1 / math.sqrt(x) if x else math.inf,
+    "reciprocal": lambda x: 1 / x if x else math.inf,
     "softplus": softplus,
     "elu": lambda x: x if x > 0 else math.exp(x) - 1,
     "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
@@ -120,6 +120,7 @@ class Interpreter:
             (Wire("", w), None): array for w, array in zip(diagram.ins, inputs, strict=True)
         }
         self.windows = [node.op.name for _, node in diagram.walk() if isinstance(node.op, ops.Window)]
+        self.folds = [node.op.name for _, node in diagram.walk() if isinstance(node.op, ops.Fold)]
         self.weights: dict[tuple[str, str], np.ndarray] = {}
 
     def run(self, lines: tuple[Line, ...], env: Environment, copies: tuple[int, ...] = ()) -> None:
@@ -259,21 +260,20 @@ class Interpreter:
         if (path, weight.name) not in self.weights:
             node = self.net.get_submodule(path)
             array = getattr(node, weight.name).detach().numpy()
-            cols = list(enumerate(weight.cols))
-            kernel = [c for c in cols if c[1].name in self.windows]  # torch's convolutions have them last
-            kernel.sort(key=lambda c: self.windows.index(c[1].name))
-            stored = [c for c in cols if c not in kernel] + kernel
-            array = array.reshape(
-                [n for axis in (*weight.rows, *(axis for _, axis in stored)) for n in sizes(axis)]
-            )
-            first = sum(axis.rank for axis in weight.rows)
-            spots: dict[int, list[int]] = {}
+            rows, cols = list(enumerate(weight.rows)), list(enumerate(weight.cols, len(weight.rows)))
+            kernel = [axis for axis in cols if axis[1].name in self.windows]
+            kernel.sort(key=lambda axis: self.windows.index(axis[1].name))
+            stored = [*rows, *(axis for axis in cols if axis not in kernel), *kernel]
+            folded = [axis for axis in rows if axis[1].name in self.folds]
+            if folded and array.ndim > 2:  # a transposed convolution
+                stored = [*cols, *(axis for axis in rows if axis not in folded), *folded]
+            array = array.reshape([n for _, axis in stored for n in sizes(axis)])
+            first, spots = 0, {}
             for number, axis in stored:
                 spots[number] = list(range(first, first + axis.rank))
                 first += axis.rank
-            order = [d for number, _ in cols for d in spots[number]]
-            rows = range(sum(axis.rank for axis in weight.rows))
-            self.weights[path, weight.name] = array.transpose([*rows, *order])
+            order = [d for number, _ in (*rows, *cols) for d in spots[number]]
+            self.weights[path, weight.name] = array.transpose(order)
         return self.weights[path, weight.name]
 
 

@@ -190,6 +190,28 @@ def test_random_diagrams(diagram: Diagram) -> None:
     check(diagram, training=bool(batch))
 
 
+SMALL = (
+    "causal-attention", "multi-head-attention", "cross-attention", "encoder-decoder", "last-position-block",
+    "gpt", "grouped-conv", "transposed-conv", "upsample", "rnn", "gru", "lstm", "selective-scan",
+    "mamba-block", "mixture-of-experts", "mixture-of-chosen-experts", "gcn", "message-passing",
+    "graph-attention", "lora", "group-norm", "time-embedding",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_components(name: str) -> None:
+    diagram = catalogue()[name]()
+    check(diagram.at(**dict.fromkeys(diagram.free(), 2)))
+
+
+def test_an_lstm_reads_as_in_the_paper() -> None:
+    text = catalogue()["lstm"]().equations()
+    assert (
+        r"\mathit{memory}^{(t + 1)}_{h} &= \sigma\left(C_{h,\,1}\right) \, \mathit{memory}^{(t)}_{h} + "
+        r"\sigma\left(C_{h,\,0}\right) \, \tanh\left(C_{h,\,2}\right)"
+    ) in text
+
+
 def test_every_op_has_a_formula_of_its_own() -> None:
     from nbkit.draw.formulas import formula
     from nbkit.language.ops.base import Composite
