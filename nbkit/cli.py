@@ -210,14 +210,28 @@ def doctor(as_json: bool) -> None:
     sys.exit(any(check.required and not check.ok for check in checks))
 
 
+_FORMATS = {"svg": ".svg", "dot": ".dot", "tikz": ".tex", "source": ".py", "json": ".json", "listing": ".txt",
+            "equations": "", "cost": ""}  # fmt: skip
+
+
 @main.command()
 @click.argument("component", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write.  [default: stdout]")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(list(_FORMATS)),
+    help="Picture (svg, dot, tikz), PyTorch (source), text (json, listing, equations), table (cost).  "
+    "[default: what OUTPUT's ending says, else svg]",
+)
 @click.option("--theme", type=click.Choice(["light", "dark", "print"]), default="light", show_default=True)
 @click.option("--expand/--fold", default=None, help="Draw every copy of a repetition, or one box for a part.")
-def show(component: str | None, output: Path | None, theme: str, expand: bool | None) -> None:
-    """Draw COMPONENT, a name or a .json file from `Diagram.json`, as SVG. Without one: list the names."""
+def show(
+    component: str | None, output: Path | None, form: str | None, theme: str, expand: bool | None
+) -> None:
+    """Show COMPONENT, a name or a .json file from `Diagram.json`. Without one: list the names."""
     from nbkit.components import catalogue
+    from nbkit.language import DiagramError
 
     if component is None:
         click.echo("\n".join(sorted(catalogue())))
@@ -227,14 +241,34 @@ def show(component: str | None, output: Path | None, theme: str, expand: bool | 
         True: {"unroll": True, "conv": "expanded"},
         False: {"depth": 0},
     }
-    picture = _diagram(component, catalogue()).svg(theme=theme, **detail[expand])
+    ending = output.suffix if output is not None else ""
+    form = form or next((f for f, known in _FORMATS.items() if ending and known == ending), "svg")
+    diagram = _diagram(component, catalogue())
+    try:
+        text = _shown(diagram, form, {"theme": theme, **detail[expand]})
+    except DiagramError as error:
+        raise click.ClickException(str(error)) from None
     if output is None:
-        click.echo(picture)
+        click.echo(text)
         return
     try:
-        output.write_text(picture, encoding="utf-8")
+        output.write_text(text if form == "svg" else f"{text.rstrip()}\n", encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"cannot write {output}: {error.strerror}") from None
+
+
+def _shown(diagram: Diagram, form: str, looks: dict[str, Any]) -> str:
+    match form:
+        case "svg":
+            return diagram.svg(**looks)
+        case "tikz":
+            return diagram.tikz(standalone=True, **looks)
+        case "json":
+            return diagram.json(indent=1)
+        case "equations" | "cost":
+            return str(getattr(diagram, form)())
+    text: str = getattr(diagram, form)()
+    return text
 
 
 def _diagram(component: str, known: Mapping[str, Callable[[], Diagram]]) -> Diagram:

@@ -67,6 +67,27 @@ def test_show_expands_what_is_folded() -> None:
     assert len(expanded) > len(folded) > 1000
 
 
+@pytest.mark.parametrize(
+    ("form", "ending", "begins"),
+    [
+        ("svg", ".svg", "<svg "),
+        ("dot", ".dot", 'digraph "attention" {'),
+        ("tikz", ".tex", "\\documentclass"),
+        ("source", ".py", '"""attention in plain PyTorch'),
+        ("json", ".json", "{"),
+        ("listing", ".txt", "def attention("),
+        ("equations", "", "\\begin{align*}"),
+        ("cost", "", "path "),
+    ],
+)
+def test_show_speaks_every_language(form: str, ending: str, begins: str, tmp_path: Path) -> None:
+    text = run("show", "attention", "--as", form).stdout
+    assert text.startswith(begins)
+    if ending:
+        run("show", "attention", "-o", tmp_path / f"a{ending}")
+        assert (tmp_path / f"a{ending}").read_text().rstrip() == text.rstrip()
+
+
 def test_show_refuses(tmp_path: Path) -> None:
     names = ", ".join(sorted(catalogue()))
     assert mistake("show", "atention") == (
