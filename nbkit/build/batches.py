@@ -22,39 +22,43 @@ def batches(diagram: Diagram, given: Batches | None = None) -> dict[int, Source]
     """For each wire, the inputs whose batches it has; `given` says so of the inputs, else each is its own."""
     found = dict(zip(diagram.ins, given or _own(len(diagram.ins)), strict=True))
     for node in diagram.nodes:
-        outs = _applied(node.op, tuple(found[wire] for wire in node.ins), len(node.outs))
+        _, outs = _through(node.op, tuple(found[wire] for wire in node.ins), len(node.outs))
         found.update(zip(node.outs, outs, strict=True))
     return found
 
 
 def inside(op: ops.Op, ins: Batches) -> tuple[Batches, ...]:
     """What each of an op's insides is given, whichever copy or position it is called for."""
-    match op:
-        case Stages():
-            running, further, given = ins[: op.carry], ins[op.carry :], []
-            for body in op.bodies:
-                more = len(body.ins) - op.carry
-                given.append((*running, *further[:more]))
-                running, further = _outs(body, given[-1])[: op.carry], further[more:]
-            return tuple(given)
-        case Repeat() | Scan():
-            states = op.states if isinstance(op, Scan) else len(ins)
-            once = (*_outs(op.body, ins)[:states], *ins[states:])
-            return (ins if once == ins else _own(len(ins)),)
-    return (ins,) * len(op.insides())
+    return _through(op, ins, 0)[0]
 
 
-def _applied(op: ops.Op, ins: Batches, outs: int) -> Batches:
+def _through(op: ops.Op, ins: Batches, outs: int) -> tuple[tuple[Batches, ...], Batches]:
+    """What the insides are given, and what comes out."""
     if not op.insides():
-        return ((frozenset[str]().union(*ins) if op.reads else frozenset[str]()),) * outs
-    given = inside(op, ins)
+        source = frozenset[str]().union(*ins) if op.reads else frozenset[str]()
+        return (), (source,) * outs
     if isinstance(op, Stages):
-        each = [_outs(body, mine) for body, mine in zip(op.bodies, given, strict=True)]
-        return (*each[-1][: op.carry], *(source for made in each for source in made[op.carry :]))
-    if given != (ins,):
-        return tuple(frozenset([f"unknown {next(_unknown)}"]) for _ in range(outs))
+        return _stages(op, ins)
     ((_, body),) = op.insides()
-    return _outs(body, ins)
+    made = _outs(body, ins)
+    if isinstance(op, Repeat | Scan):
+        states = op.states if isinstance(op, Scan) else len(ins)
+        if made[:states] != ins[:states]:  # not the same in every round
+            return (_own(len(ins)),), _own(outs)
+    return (ins,), made
+
+
+def _stages(op: Stages, ins: Batches) -> tuple[tuple[Batches, ...], Batches]:
+    running, further = ins[: op.carry], ins[op.carry :]
+    given: list[Batches] = []
+    kept: list[Source] = []
+    for body in op.bodies:
+        more = len(body.ins) - op.carry
+        given.append((*running, *further[:more]))
+        made = _outs(body, given[-1])
+        running, further = made[: op.carry], further[more:]
+        kept += made[op.carry :]
+    return tuple(given), (*running, *kept)
 
 
 def _outs(body: Diagram, given: Batches) -> Batches:

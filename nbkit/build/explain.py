@@ -26,7 +26,7 @@ def explain(diagram: Diagram, inputs: Sequence[Any]) -> DiagramError | None:
     known = _Known()
     for number, (tensor, array) in enumerate(zip(inputs, diagram.inputs, strict=True), start=1):
         place = f"input {number} of {diagram.name}" if len(inputs) > 1 else f"the input of {diagram.name}"
-        reason = _shape(tensor, array, place, known) or _values(tensor, array, place)
+        reason = _shape(tensor, array, place, known) or _values(tensor, array, place, known)
         if reason is not None:
             return reason
     free = diagram.free()
@@ -87,7 +87,7 @@ def _shape(tensor: Any, array: Array, place: str, known: _Known) -> DiagramError
     return None
 
 
-def _values(tensor: Any, array: Array, place: str) -> DiagramError | None:
+def _values(tensor: Any, array: Array, place: str, known: _Known) -> DiagramError | None:
     """Indices must be whole numbers below their bound; reals must not be whole numbers."""
     floating = tensor.is_floating_point()
     if array.bound is None:
@@ -101,12 +101,13 @@ def _values(tensor: Any, array: Array, place: str) -> DiagramError | None:
             f"{place} is {array}: expected whole numbers (torch.int64), found {tensor.dtype}; "
             "convert with .long()"
         )
-    if array.bound.is_Integer and tensor.numel() and tensor.device.type != "meta":
-        wrong = (tensor < 0) | (tensor >= int(array.bound))
+    bound = substitute(array.bound, known.sizes)
+    if bound.is_Integer and tensor.numel() and tensor.device.type != "meta":
+        wrong = (tensor < 0) | (tensor >= int(bound))
         if bool(wrong.any()):
             at = tuple(wrong.nonzero()[0].tolist())
             return DiagramError(
-                f"{place} is {array}: indices are at least 0 and below {format_size(array.bound)}, "
+                f"{place} is {array}: indices are at least 0 and below {format_size(bound)}, "
                 f"found {int(tensor[at])} at position {at}"
             )
     return None

@@ -12,21 +12,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nbkit import (
+    DiagramError,
     Fn,
+    add,
     block,
     concat,
     diagram,
     einsum,
     expand,
+    gather,
     linear,
     maximum,
     merge,
+    one_hot,
     parameter,
     relu,
     repeat,
     scale,
     scan,
     sigmoid,
+    skip,
     stages,
     tanh,
     window,
@@ -375,3 +380,77 @@ def test_a_scan_trains_and_is_copied() -> None:
     torch.testing.assert_close(clone(x), build_torch(model.on("t m=2"), seed=0)(x))
     clone.load_state_dict(net.state_dict())
     torch.testing.assert_close(clone(x), net(x))
+
+
+@diagram("t m -> t n")
+def sequence_model(x):
+    _, outs = scan(rnn, "t")(parameter("h=4", "start")(x), x)
+    return linear("h -> n=2", "head")(outs)
+
+
+@both
+def test_compile_and_export_without_a_graph_break(peepholes: bool) -> None:
+    @diagram("c x -> c x")
+    def unet(x):
+        x, *kept = stages(down(), 2)(x)
+        return stages(up(), 2, first=3, down=True)(x, *reversed(kept))
+
+    for model, x in (
+        (sequence_model.on("t=5 m=3"), torch.randn(2, 5, 3)),
+        (unet.on("c=2 x:2=8"), torch.randn(2, 2, 8, 8)),
+    ):
+        torch.compiler.reset()
+        net = build_torch(model, seed=0, peepholes=peepholes)
+        compiled = torch.compile(net, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), net(x))
+        torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
+    torch.compiler.reset()  # torch takes sizes that have changed for dynamic, also in other models
+
+
+class TestErrors:
+    def said(self, call: Callable[..., object], *inputs: object) -> str:
+        with pytest.raises(DiagramError) as caught:
+            call(*inputs)
+        return str(caught.value)
+
+    def test_inputs_of_a_scan(self) -> None:
+        net = build_torch(scan(rnn, "t").on("h=4, t m=3"))
+        assert self.said(net, torch.zeros(4)) == "diagram takes 2 arrays (R[h=4], R[t m=3]), got 1"
+        assert self.said(net, torch.zeros(5), torch.zeros(6, 3)) == (
+            "input 1 of diagram is R[h=4]: axis 'h' has size 4, found 5 in shape (5,) (dimension -1)"
+        )
+        assert self.said(net, torch.zeros(4), torch.zeros(6, 2)) == (
+            "input 2 of diagram is R[t m=3]: axis 'm' has size 3, found 2 in shape (6, 2) (dimension -1)"
+        )
+
+    def test_indices_beyond_an_open_size(self) -> None:
+        net = build_torch(gather("n").on("n m, N(n)[e]"))
+        assert self.said(net, torch.zeros(4, 2), torch.tensor([0, 4])) == (
+            "input 2 of diagram is N(n)[e]: indices are at least 0 and below 4, found 4 at position (1,)"
+        )
+
+    def test_a_size_that_nothing_shows(self) -> None:
+        assert self.said(build_torch, one_hot("v").on("N(v)[x]")) == (
+            "v is unbound, and no wire in diagram shows it at run time; give it: d.torch(v=…)"
+        )
+
+    def test_a_scan_along_an_image(self) -> None:
+        d = scan(add >> (skip, skip), "t").on("m=3, t:2=4 m=3")
+        assert self.said(build_torch, d) == (
+            "scan[t](scan) at scan: a scan runs along an axis of rank 1 only"
+        )
+
+
+def test_what_a_loop_changes_is_joined_with_care() -> None:
+    """In the first round the state has no batch yet, in the second it has one."""
+
+    @diagram("h, m -> h, h")
+    def cell(state, x):
+        both = concat("h")(state, (linear("m -> h=2", "U"))(x))
+        new = linear("h -> h=4", "W")(both)
+        return new, new
+
+    net = build_torch(scan(cell, "t").on("h=4, t m=3"), seed=0)
+    h, x = torch.randn(4), torch.randn(5, 6, 3)
+    torch.testing.assert_close(net(h, x), net(h.expand(5, 4), x))
+    assert "join(" in net.code
