@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_letters
+from typing import ClassVar
 
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol, ceiling, floor, solve
 
@@ -46,6 +47,7 @@ class Value:
 class Forward:
     """The forward that is being written."""
 
+    way: ClassVar[str] = "torch"  # the method of a diagram that writes this
     diagram: Diagram
     attributes: dict[str, str]
     weights: dict[str, Weights]
@@ -165,7 +167,7 @@ class Forward:
                     return _python(found[0], here.get, integer=True)
         raise BindingError(
             f"{size} is unbound, and no wire in {self.diagram.name} shows it at run time; "
-            f"give it: d.torch({size}=…)"
+            f"give it: d.{self.way}({size}=…)"
         )
 
     # -- dimensions --------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ class Forward:
 
     def causal(self, queries: Expr, keys: Expr) -> bool:
         """Whether the kernel's own causal mask will do for so many queries and keys."""
-        return queries == keys
+        return bool(queries == keys)
 
     # -- the whole ---------------------------------------------------------------------------------------
 

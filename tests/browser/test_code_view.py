@@ -59,5 +59,6 @@ def test_pointing_at_one_lights_up_the_other(page: LabPage, shots: Path) -> None
     page.theme("JupyterLab Dark")
     dark = header.evaluate("e => getComputedStyle(e.lastElementChild).backgroundColor")
     assert dark != plain
+    page.page.wait_for_selector("#jupyterlab-splash", state="detached")
     page.page.screenshot(path=shots / "code-view-dark.png")
     page.check_clean()

@@ -16,6 +16,7 @@ from torch import nn
 from nbkit import (
     BindingError,
     Diagram,
+    DiagramError,
     Fn,
     ParseError,
     batch_norm,
@@ -30,6 +31,7 @@ from nbkit import (
     scan,
     skip,
     softmax,
+    split,
     tanh,
 )
 from nbkit.build.source import source_lines
@@ -239,6 +241,20 @@ def test_open_sizes_that_weights_need_are_asked_for() -> None:
     with pytest.raises(BindingError) as caught:
         catalogue()["mlp"]().source(f=3)
     assert str(caught.value) == "m is unbound, and weights need it; give it: d.source(m=…)"
+
+
+def test_open_sizes_that_only_numbers_could_tell_are_asked_for() -> None:
+    whole = split("x -> a b").on("x")
+    with pytest.raises(BindingError) as caught:
+        whole.source()
+    assert str(caught.value).endswith("give it: d.source(b=…)")
+
+
+def test_backward_passes_have_no_plain_text_yet() -> None:
+    backward = (linear("m -> n=3") >> tanh).on("x m=4").reverse().backward
+    with pytest.raises(DiagramError) as caught:
+        backward.source()
+    assert str(caught.value) == "source() has no plain text for slope; torch() can build diagram"
 
 
 def test_it_needs_torch_and_nothing_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nbkit.build.emit.parts import shape_of
 from nbkit.build.forward import Dim, Forward, Value
@@ -38,6 +38,7 @@ _OPPOSITE = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "==": "!=", "!=": "=="}
 class Dressed(Forward):
     """A forward whose sizes are the class's own (`self.h`), whose variables are lower-case."""
 
+    way: ClassVar[str] = "source"
     needs: list[Size] = field(default_factory=list)  # sizes that were asked for
     statements: list[Statement] = field(default_factory=list)
     own: set[str] = field(default_factory=set)  # variables that the diagram names

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+_NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 LONGEST = 72
 WIDEST = 88  # of a statement that stays on one line, or whose arguments are put on lines of their own
 DEEPEST = 3
@@ -36,40 +38,31 @@ class Statement:
         return self.code.partition(" = ")[2] if self.target else self.code.removeprefix("return ")
 
 
-def uses(name: str, code: str) -> int:
-    """How often a variable is read in a line (at least)."""
-    return len(re.findall(rf"(?<![\w.]){re.escape(name)}(?!\w)", code))
-
-
 def inlined(statements: list[Statement]) -> list[Statement]:
     """The same computation on fewer lines."""
-    lines = list(statements)
-    place = 0
-    while place + 1 < len(lines):
-        merged = _merged(lines, place)
-        if merged is None:
-            place += 1
-        else:
-            lines[place : place + 2] = [merged]
+    found = Counter(name for statement in statements for name in _NAME.findall(statement.code))
+    lines: list[Statement] = []
+    for statement in statements:
+        lines.append(statement)
+        while len(lines) > 1 and (merged := _merged(lines[-2], lines[-1], found)) is not None:
+            lines[-2:] = [merged]
     return lines
 
 
-def _merged(lines: list[Statement], place: int) -> Statement | None:
-    first, second = lines[place], lines[place + 1]
+def _merged(first: Statement, second: Statement, found: Counter[str]) -> Statement | None:
+    """Both in one line; None if others read the first too, or if that says too much."""
     name, last = first.target, second.code.startswith("return ")
-    if not name or (first.named and not last) or not (second.target or last):
+    if not name or found[name] != 2 or (first.named and not last) or not (second.target or last):
+        return None  # it is written once and read once, if the next line reads it
+    if name not in _NAME.findall(second.value):
         return None
-    inside = second.value if second.target else second.code
-    if uses(name, inside) != 1 or any(uses(name, line.code) for line in lines[place + 2 :]):
-        return None
-    if not last and first.comment != second.comment:
-        return None
-    if last and second.value != name and second.comment and first.comment != second.comment:
+    bare = second.value == name
+    if first.comment != second.comment and not (last and (bare or not second.comment)):
         return None
     code = _put(second.code, name, first.value)
-    if code is None or (len(code) > LONGEST and not (last and second.value == name)):
+    if code is None or (len(code) > LONGEST and not (last and bare)):
         return None
-    comment = second.comment or (first.comment if second.value == name else "")
+    comment = second.comment or (first.comment if bare else "")
     return replace(second, code=code, comment=comment, nodes=(*first.nodes, *second.nodes))
 
 
@@ -97,9 +90,8 @@ def _put(code: str, name: str, value: str) -> str | None:
 
 def _depth(node: ast.AST) -> int:
     """How deep calls are nested in arguments; methods in a row are no nesting."""
-    below = max((_depth(child) for child in ast.iter_child_nodes(node)), default=0)
     if not isinstance(node, ast.Call):
-        return below
+        return max((_depth(child) for child in ast.iter_child_nodes(node)), default=0)
     arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
     return max(_depth(node.func), 1 + max(map(_depth, arguments), default=0))
 
