@@ -6,6 +6,8 @@ from nbkit.draw.equation import equation as equation
 from nbkit.draw.equations import equations as equations
 from nbkit.draw.page import Beside as Beside
 from nbkit.draw.page import beside as beside
+from nbkit.draw.reverse import reverse_mimebundle as reverse_mimebundle
+from nbkit.draw.reverse import reverse_svg as reverse_svg
 from nbkit.draw.show import explain as explain
 from nbkit.draw.show import mimebundle as mimebundle
 from nbkit.draw.show import save as save

@@ -11,7 +11,7 @@ import heapq
 from dataclasses import dataclass
 
 from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Placed, by_role, contiguous, link, out_lanes
-from nbkit.draw.steps import Flow, Nothing, Region, Step, Value
+from nbkit.draw.steps import Flow, Nothing, Region, Step, Value, chain
 
 
 @dataclass(eq=False, repr=False)
@@ -39,6 +39,12 @@ class _Scheduler:
         self.state: list[Bundle] = []
         self.bundles: dict[int, Bundle] = {}
         self.waiting: dict[int, int] = {}
+        self.closers: dict[int, list[Step]] = {}  # by what ends in a region, the borders that wait for it
+        for border in (step for step in flow.steps if step.glyph == "leave" and step.frame is not None):
+            inside = [s for s in flow.steps if s.glyph == "drop" and border.frame in chain(s.region)]
+            self.waiting[id(border)] = len(border.ins) + len(inside)
+            for step in inside:
+                self.closers.setdefault(id(step), []).append(border)
         self.ready: list[tuple[int, Step]] = []
         self.late: list[tuple[Step, Bundle]] = []  # steps without inputs, and the array that they stand below
 
@@ -70,13 +76,16 @@ class _Scheduler:
         """A new array in the state; whoever waits for it may become ready."""
         bundle = Bundle(value, lanes, region, cut, maker)
         self.bundles[id(value)] = bundle
-        user = value.user
-        if user is not None:
-            left = self.waiting.get(id(user), len(user.ins)) - 1
-            self.waiting[id(user)] = left
-            if left == 0:
-                heapq.heappush(self.ready, (self.rank[id(user)], user))
+        if value.user is not None:
+            self.served(value.user)
         return bundle
+
+    def served(self, step: Step) -> None:
+        """One thing less that the step waits for."""
+        left = self.waiting.get(id(step), len(step.ins)) - 1
+        self.waiting[id(step)] = left
+        if left == 0:
+            heapq.heappush(self.ready, (self.rank[id(step)], step))
 
     def next_column(self, index: int) -> list[Placed]:
         """Everything that can happen now; if nothing lies together, a crossing for the first in line."""
@@ -144,6 +153,8 @@ class _Scheduler:
             placed.outs = _matching(step, ins, placed.outs)
         self.state[places[0] : places[-1] + 1] = placed.outs
         link(placed)
+        for border in self.closers.get(id(step), []):
+            self.served(border)
         column = [placed]
         if step.glyph in PASSING and placed.outs:  # guests stand behind frames and wires that bend
             self.late += [(guest, placed.outs[-1]) for guest in self.guests.get(id(step), [])]

@@ -21,7 +21,7 @@ _HEADS = frozenset("hg")
 _BATCH = frozenset({"b", "batch"})
 
 FRAMES = frozenset({"enter", "leave"})
-JOINS = frozenset({"add", "multiply", "concat"})
+JOINS = frozenset({"add", "multiply", "concat", "pullback"})
 PRODUCTS = frozenset({"einsum", "gather", "scatter"})  # cups and dots between operands
 PASSING = (
     FRAMES | JOINS | PRODUCTS | {"copy", "cross", "transpose", "rename", "topk"}

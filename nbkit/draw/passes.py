@@ -88,15 +88,16 @@ def hosts(steps: list[Step]) -> list[Step]:
     waiting: dict[int, list[Step]] = {}  # by user
     for step in steps:
         for source in waiting.pop(id(step), ()):
-            source.host = last.get(source.region) if source.region else None
+            near = source.region is not None or source.glyph == "grab"
+            source.host = last.get(source.region) if near else None
         if step.ins and step.outs:
             last[step.out_region] = step
         elif step.outs and not step.ins:
             user = step.outs[0].user
             others = [v.maker for v in (user.ins if user else ()) if v is not step.outs[0]]
-            near = [m for m in others if m is not None and m.ins and m.out_region == step.region]
-            if near:
-                step.host = near[0]
+            beside = [m for m in others if m is not None and m.ins and m.out_region == step.region]
+            if beside:
+                step.host = beside[0]
             elif user is not None:
                 waiting.setdefault(id(user), []).append(step)
     return steps

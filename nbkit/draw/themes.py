@@ -7,7 +7,8 @@ JupyterLab. Plate colours follow the palette of Abbott's figures; the dark ones 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 _LIGHT = {
     "paper": "#ffffff", "ink": "#262626", "faint": "#5f6368", "letter": "#111111",
@@ -57,6 +58,7 @@ class Theme:
     outline: bool = False
     adaptive: bool = False
     transparent: bool = False
+    night: Mapping[str, str] = field(default_factory=dict)  # further colours inside a dark notebook
 
     def __getitem__(self, role: str) -> str:
         return self.colours[role]
@@ -71,7 +73,13 @@ class Theme:
             for r, c in _DARK.items()
             if c != _LIGHT[r]
         ]
+        rules += [f"{scope} .f-{r}{{fill:{c}}}{scope} .s-{r}{{stroke:{c}}}" for r, c in self.night.items()]
         return f"<style>{''.join(rules)}</style>"
+
+
+def dressed(theme: Theme, colours: Mapping[str, str], night: Mapping[str, str]) -> Theme:
+    """The theme with roles of an overlay; `night` are their colours inside a dark notebook."""
+    return replace(theme, colours={**theme.colours, **colours}, night={**theme.night, **night})
 
 
 THEMES = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from nbkit.draw import labels
 from nbkit.draw.canvas import Box, Canvas, Shape
@@ -19,7 +19,7 @@ from nbkit.draw.marks import Disc, Outline, Rectangle
 from nbkit.draw.picture import Picture
 from nbkit.draw.ramps import STEPS, ramp
 from nbkit.draw.rows import Row
-from nbkit.draw.themes import Theme
+from nbkit.draw.themes import Theme, dressed
 from nbkit.language.errors import DiagramError
 
 _SOLID = frozenset({"ink", "masked", "index", "note", "weave"})  # insides that say something themselves
@@ -36,18 +36,6 @@ class Tint:
     values: Mapping[str, float]
     label: str = ""
     total: float | None = None
-
-
-@dataclass(frozen=True)
-class _Tinted(Theme):
-    """A theme with a ramp; inside a dark notebook the ramp is the dark one."""
-
-    night: Mapping[str, str] = field(default_factory=dict)
-
-    def sheet(self) -> str:
-        scope = '[data-jp-theme-light="false"] .nbkit-diagram'
-        rules = "".join(f"{scope} .f-{role}{{fill:{colour}}}" for role, colour in self.night.items())
-        return super().sheet().replace("</style>", f"{rules}</style>")
 
 
 def tinted(picture: Picture, tint: Tint) -> Picture:
@@ -70,18 +58,10 @@ def tinted(picture: Picture, tint: Tint) -> Picture:
     return replace(picture, rows=(*rows, legend), theme=theme)
 
 
-def _theme(theme: Theme) -> _Tinted:
+def _theme(theme: Theme) -> Theme:
     day = theme.name if theme.name in ("dark", "colourblind", "print") else "light"
-    colours = {f"tint{i}": colour for i, colour in enumerate(ramp(day))}
-    night = {f"tint{i}": colour for i, colour in enumerate(ramp("dark"))} if theme.adaptive else {}
-    return _Tinted(
-        theme.name,
-        {**theme.colours, **colours},
-        theme.outline,
-        theme.adaptive,
-        theme.transparent,
-        night=night,
-    )
+    colours, night = ({f"tint{i}": c for i, c in enumerate(ramp(name))} for name in (day, "dark"))
+    return dressed(theme, colours, night)
 
 
 def _canvas(canvas: Canvas, theme: Theme, roles: Mapping[str, str]) -> Canvas:

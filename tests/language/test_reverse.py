@@ -17,7 +17,7 @@ def test_linear_becomes_its_transpose_with_the_same_weight() -> None:
     r = linear("m -> f", "up").on("x m").reverse()
     assert r.backward.listing() == (
         'def up(w2: "R[x m]", w0: "R[x f]"):\n'
-        '    w1: "R[x m]" = up(linear(spec="f -> m", bias=False, key="up"), w0)\n'
+        '    w1: "R[x m]" = up_T(linear(spec="f -> m", bias=False, key="up"), w0)\n'
         '    w3: "R[f m]" = up_weight(einsum(spec="x f, x m -> f m"), w0, w2)\n'
         '    w4: "R[f]" = sum(reduce(axes="x"), w0)\n'
         "    return w1, w3, w4\n"
@@ -66,8 +66,8 @@ REFUSED = {
     ),
     "concat[m] at concat cannot be reversed while the size m of axis 'm' is open: it says where the joined "
     "parts begin\n  give it first: d.at(m=64).reverse()": concat("m").on("x m, x m=2*n"),
-    "window[x] at window cannot be reversed while the size x of axis 'x' is open: it says how many elements the "
-    "last window leaves over\n  give it first: d.at(x=64).reverse()": window("x", 3, 2, padding=1).on("x"),
+    "window[x] at window cannot be reversed while the size x of axis 'x' is open: it says how many elements "
+    "the last window leaves over\n  give it first: d.at(x=64).reverse()": window("x", 3, 2, padding=1).on("x"),
 }
 
 

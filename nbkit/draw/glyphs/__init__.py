@@ -5,13 +5,14 @@ bold letter, trapezoid for windows, circle for norms, thick bars for views). A g
 the heights of its lanes; everything that runs past the step is drawn by the row.
 """
 
-from nbkit.draw.glyphs import functions, learned, products, structure, values, views, windows
+from nbkit.draw.glyphs import backward, functions, learned, products, structure, values, views, windows
 from nbkit.draw.glyphs.pen import Pen as Pen
 from nbkit.draw.glyphs.pen import draw as draw
 from nbkit.draw.glyphs.pen import width_of as width_of
 
 __all__ = [
     "Pen",
+    "backward",
     "draw",
     "functions",
     "learned",

@@ -12,6 +12,7 @@ from nbkit.language.reverse.indexing import collected
 from nbkit.language.reverse.layout import Found, only
 from nbkit.language.reverse.scope import Grad, Scope, parameter, prepare, pull
 from nbkit.language.rooms import room
+from nbkit.language.sizes import LONGEST_NAME
 
 
 @pull.register
@@ -90,7 +91,7 @@ def _(op: ops.Linear, scope: Scope, node: Node, found: Found) -> None:
         key=keyed(scope, node),
         frozen=op.frozen,
     )
-    pulled = back.one(turned, gradient, name=node.id)
+    pulled = back.one(turned, gradient, name=f"{node.id[: LONGEST_NAME - 2]}_T")
     if windows > 1:
         pulled = back.one(ops.Transpose(" ".join(back.type(pulled).names)), pulled, name="layout")
     if table:
@@ -186,15 +187,17 @@ def _(op: ops.Norm, scope: Scope, node: Node) -> None:
 def _(op: ops.Norm, scope: Scope, node: Node, found: Found) -> None:
     gradient, back = only(found), scope.back
     source, value = scope.type(node.ins[0]), scope.value(node.ins[0])
+    axes = tuple(source[name] for name in (op.per or op.axes).split()) if op.affine else ()
+    scaled = gradient
     if op.affine:
-        axes = tuple(source[name] for name in (op.per or op.axes).split())
-        names = [axis.name for axis in axes]
-        plain = back.one(replace(op, affine=False, key="", per=op.per if op.how == "batch" else ""), value)
-        learned(scope, node, "weight", back.contracted([gradient, plain], names, f"{node.id}_weight"), axes)
-        if op.how != "rms":
-            learned(scope, node, "bias", back.summed(gradient, names), axes)
         shared = ops.Parameter(" ".join(map(str, axes)), "ones", key=keyed(scope, node))
-        weight = back.one(shared, gradient, name=node.id)
-        gradient = back.one(ops.Multiply(), gradient, weight)
+        scaled = back.one(ops.Multiply(), gradient, back.one(shared, gradient, name=node.id))
     rule = Pullback("norm", op.how, op.axes, op.per if op.how == "batch" else "", op.eps)
-    scope.push(node.ins[0], back.one(rule, value, gradient, name=node.id))
+    scope.push(node.ins[0], back.one(rule, value, scaled, name=node.id))
+    if not op.affine:
+        return
+    names = [axis.name for axis in axes]
+    plain = back.one(replace(op, affine=False, key="", per=op.per if op.how == "batch" else ""), value)
+    learned(scope, node, "weight", back.contracted([gradient, plain], names, f"{node.id}_weight"), axes)
+    if op.how != "rms":
+        learned(scope, node, "bias", back.summed(gradient, names), axes)
