@@ -69,7 +69,7 @@ class TurnedLinear(nn.Module):
         self.weight, self.first, self.groups = weight, first, groups
 
     def forward(self, x: Tensor) -> Tensor:
-        matrix = self.weight
+        matrix: Tensor = self.weight
         if self.first != "Grouped":
             matrix = matrix.reshape(self.groups or 1, -1, matrix.shape[1:].numel())
         if self.first != "ConvTranspose":
@@ -223,11 +223,13 @@ def _parameter(held: Weights, shapes: Shapes) -> nn.Module:
 
 
 def _group_norm(held: Weights, shapes: Shapes) -> nn.Module:
-    return GroupNorm(int(held.groups), *shapes["weight"], eps=held.eps)
+    (channels,) = shapes["weight"]
+    return GroupNorm(int(held.groups), channels, eps=held.eps)
 
 
 def _affine(_held: Weights, shapes: Shapes) -> nn.Module:
-    return Affine(*shapes["weight"])
+    (features,) = shapes["weight"]
+    return Affine(features)
 
 
 def _embedding(_held: Weights, shapes: Shapes) -> nn.Module:

@@ -15,6 +15,7 @@ from nbkit.language import relations
 from nbkit.language.errors import DiagramError
 
 _MOST_MASKS = 64
+_broadcast: Callable[..., torch.Size] = torch.broadcast_shapes
 _masks: dict[tuple[object, ...], Tensor] = {}
 
 
@@ -53,7 +54,7 @@ def join(parts: Sequence[Tensor], dim: int) -> Tensor:
 def pile(parts: Sequence[Tensor], dim: int) -> Tensor:
     """The results of a scan, one for each position; some may lack the leading batch dimensions of others."""
     if len({part.shape for part in parts}) > 1:
-        parts = torch.broadcast_tensors(*parts)
+        parts = torch.broadcast_tensors(*parts)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return torch.stack(tuple(parts), dim)
 
 
@@ -77,7 +78,7 @@ def take(x: Tensor, index: Tensor, fresh: int, rest: int) -> Tensor:
     elif table.dim() == 2:  # the same table for all
         found = table.index_select(0, flat.flatten()).view(*flat.shape, table.shape[-1])
     else:
-        lead = torch.broadcast_shapes(lead, table.shape[:-2])
+        lead = _broadcast(lead, table.shape[:-2])
         table = table.expand(*lead, *table.shape[-2:])
         found = table.gather(-2, flat.unsqueeze(-1).expand(*lead, flat.shape[-1], table.shape[-1]))
     return found.reshape(*found.shape[:-2], *new, *tail)
@@ -91,7 +92,7 @@ def collect(x: Tensor, index: Tensor, n: int, how: str, rest: int) -> Tensor:
     tail = x.shape[x.dim() - rest :]
     flat = x.reshape(*x.shape[: x.dim() - rest], prod(tail))
     counts = index.new_zeros(*index.shape[:-1], n).scatter_add(-1, index, torch.ones_like(index))
-    lead = torch.broadcast_shapes(index.shape[:-1], flat.shape[:-2])
+    lead = _broadcast(index.shape[:-1], flat.shape[:-2])
     flat = flat.expand(*lead, *flat.shape[-2:])
     where = index.unsqueeze(-1).expand(flat.shape)
     if how == "max":
@@ -117,7 +118,7 @@ def boxed(
     `targets` counts the dimensions of each input that are the box's own. `DiagramError` for other shapes.
     """
     pairs = list(zip(inputs, targets, strict=True))
-    lead = torch.broadcast_shapes(*(x.shape[: x.dim() - n] for x, n in pairs))
+    lead = _broadcast(*(x.shape[: x.dim() - n] for x, n in pairs))
     inputs = tuple(x.expand(*lead, *x.shape[x.dim() - n :]) for x, n in pairs)
     found = module(*inputs)
     results = found if isinstance(found, tuple | list) else (found,)
