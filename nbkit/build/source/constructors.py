@@ -167,7 +167,7 @@ def _affine(held: Weights, names: Names) -> list[str]:
 def _group_norm(held: Weights, names: Names, norm: str) -> str:
     groups = product(_group_axes(held), names)
     eps = None if held.eps == 1e-5 else float(held.eps)
-    return _call(norm or "GroupNorm", groups, product(held.rows, names), eps=eps)
+    return _call(norm or "VectorGroupNorm", groups, product(held.rows, names), eps=eps)
 
 
 def _root(features: str) -> str:

@@ -140,12 +140,12 @@ class Dressed(Forward):
     def norm(self, op: ops.Norm, wire: int, n: int) -> str:
         """The norm of images of n dimensions; a flat one where they are known to be one pixel wide."""
         if op.how != "batch":
-            return f"GroupNorm{n}d" if n else "GroupNorm"
+            return f"GroupNorm{n}d" if n else "VectorGroupNorm"
         image = self.type(wire).without((*op.per.split(), *op.axes.split()))
         return f"BatchNormFlat {n}" if n > 1 and any(axis.size == 1 for axis in image) else f"BatchNorm{n}d"
 
     def rows(self, kernel: str, text: str) -> str:
-        self.norms[self.nodes[-1]] = "BatchNorm"
+        self.norms[self.nodes[-1]] = "VectorBatchNorm"
         return f"{kernel}({text})"
 
     def letters(self, order: Sequence[Dim]) -> dict[Dim, str]:

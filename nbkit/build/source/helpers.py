@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import re
 
+
+def _group_norm(n: int) -> str:
+    return f"GroupNorm{n}d" if n else "VectorGroupNorm"
+
+
 HELPERS: dict[str, str] = {
     "spatial": '''
 def spatial(kernel, x, n, *settings):
@@ -31,8 +36,8 @@ def join(parts, dim):
     batch = max((part.shape[: part.dim() - n] for part in parts), key=len)
     return torch.cat([part.expand(*batch, *part.shape[part.dim() - n :]) for part in parts], dim)
 ''',
-    "BatchNorm": '''
-class BatchNorm(nn.BatchNorm1d):
+    "VectorBatchNorm": '''
+class VectorBatchNorm(nn.BatchNorm1d):
     """Batch norm of (..., c) with any number of batch dimensions, also none."""
 
     def forward(self, x):
