@@ -42,6 +42,7 @@ class Atom:
 
     name: Name
     size: Expr
+    rank: int = 1  # 2 for an image axis: height and width as one
     serial: int = field(default_factory=lambda: next(_serial))
 
     def hint(self, letter: str, weight: int = 1) -> Atom:

@@ -14,6 +14,8 @@ from nbkit.build.importing.batch import without_batch
 from nbkit.build.importing.cells import Carry, Cell, Value, Wire
 from nbkit.build.importing.copies import unify_copies
 from nbkit.build.importing.exporting import Exported
+from nbkit.build.importing.frames import frame_attention
+from nbkit.build.importing.images import as_images
 from nbkit.build.importing.lowering import Letters, array_of
 from nbkit.build.importing.naming import choose, look_for_roles
 from nbkit.build.importing.reader import Reader
@@ -90,8 +92,10 @@ def gather(
     wires, orders = _conclude(reader)
     cells = tidy(reader.cells, wires)
     inputs = [value.wire for value in reader.inputs]
+    cells = as_images(cells, inputs, wires, orders)
+    frame_attention(cells, wires)
     unify_copies(cells)
-    look_for_roles(cells, wires)
+    look_for_roles(cells, inputs, wires)
     cells = without_batch(cells, inputs, wires, orders)
     _keys(cells)
     everything = [*inputs, *(w for cell in cells for w in (*cell.ins, *cell.outs))]

@@ -31,7 +31,7 @@ class Letters:
 
     def axis(self, atom: Atom) -> Axis:
         """The axis that an atom became."""
-        return Axis(self.of(atom), atom.size)
+        return Axis(self.of(atom), atom.size, atom.rank)
 
     def tokens(self, atoms: Sequence[Atom]) -> str:
         """`h=4 k=8`."""

@@ -18,12 +18,13 @@ _NEXT = {
 }  # fmt: skip
 
 
-def look_for_roles(cells: Sequence[Cell], outputs: Sequence[Wire]) -> None:
+def look_for_roles(cells: Sequence[Cell], inputs: Sequence[Wire], outputs: Sequence[Wire]) -> None:
     """Votes for letters, from how axes are used: attention, hidden units, vocabularies, classes."""
     makers = {id(wire): cell for cell in cells for wire in cell.outs}
     _attention(cells, makers)
     rows = {cell.settings["rows"] for cell in cells if cell.kind == "embed"}
     stream = _stream(cells)
+    given = {a.name.root() for wire in inputs for a in wire.atoms}
     for cell in cells:
         if cell.kind != "linear":
             continue
@@ -34,7 +35,7 @@ def look_for_roles(cells: Sequence[Cell], outputs: Sequence[Wire]) -> None:
                 atom.hint("o", 2)
         for atom in (*cell.axes["ins"], *cell.axes["outs"]):
             root = atom.name.root()
-            if root is not stream and _top(root) == "m":
+            if root is not stream and root not in given and _top(root) == "m":
                 root.hints["f"] += root.hints.pop("m")
 
 
@@ -72,9 +73,20 @@ def _attention(cells: Sequence[Cell], makers: dict[int, Cell]) -> None:
             atom.hint(*(("y", 2) if atom is queries[-1] else ("g", 4)))
         for atom in above.axes["sum"]:
             atom.hint("k", 4)
+        for below in (c for c in cells if c.kind == "einsum" and any(_from(w, cell, makers) for w in c.ins)):
+            for atom in below.axes["out"]:
+                if not any(same(atom, a) for a in above.axes["out"]):
+                    atom.hint("k", 4)
         woven = [a for a in above.axes["out"] if left.has(a) and right.has(a)]
         if woven:
             woven[-1].hint("h", 4)
+
+
+def _from(wire: Wire, softmax: Cell, makers: dict[int, Cell]) -> bool:
+    maker = makers.get(id(wire))
+    while maker is not None and maker.kind in ("dropout", "mask"):
+        maker = makers.get(id(maker.ins[0]))
+    return maker is softmax
 
 
 def choose(wires: Iterable[Wire], inputs: Sequence[Wire]) -> dict[Name, str]:

@@ -98,9 +98,14 @@ def words(name: str, kind: str) -> str:
         return snake(kind)
 
 
+_BETWEEN_WORDS = re.compile(
+    r"(?<=[a-z]{2})(?=[A-Z][a-z])|(?<=[A-Z]{2})(?=[A-Z][a-z])|(?<=[a-z][A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z])"
+)
+
+
 def snake(kind: str) -> str:
-    """`TransformerEncoderLayer` → `transformer_encoder_layer`."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower().strip("_")
+    """`TransformerEncoderLayer` → `transformer_encoder_layer`, `ReLU` → `relu`, `UNet` → `unet`."""
+    text = re.sub(_BETWEEN_WORDS, "_", kind).lower().strip("_")
     text = re.sub(r"[^a-z0-9_]", "", text)[:36]
     try:
         return check_name(text, "node")
@@ -120,10 +125,10 @@ class Grower:
     taken: set[str] = field(default_factory=set)
     carried: list[tuple[str, str, Carries]] = field(default_factory=list)  # node, separator, inner carries
 
-    def input(self, wire: Wire, array: Array) -> None:
+    def input(self, wire: Wire, array: Array, name: str) -> None:
         """A wire that comes in."""
         self.numbers[id(wire)] = len(self.wires)
-        self.wires.append(DiagramWire(array, wire.name))
+        self.wires.append(DiagramWire(array, name))
 
     def type(self, wire: Wire) -> Array:
         """The type that a wire has here."""
@@ -180,7 +185,7 @@ def grow(
     """The diagram of a scope; an output with a type is brought to its order."""
     g = Grower(letters, name)
     for wire, array in ins:
-        g.input(wire, array)
+        g.input(wire, array, "" if depth else wire.name)
     wanted = {id(w) for w, _ in outs}
     for run in runs_of(items_of(cells, depth)):
         if len(run) > 1 and _repeated(g, run, cells, depth, wanted):

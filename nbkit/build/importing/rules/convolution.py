@@ -35,7 +35,8 @@ def windowed(
     out_size = floor((atom.size + sum(padding) - reach - 1) / Integer(stride)) + 1
     moved, inside = atom.resized(out_size), fresh(size).hint(letters[1], 3)
     same_size = (atom.size / stride).is_integer and atom.size / stride == out_size
-    ends = (reach // 2, reach - reach // 2) if reach % 2 == 0 else (-1, -1)
+    total = reach if reach % 2 == 0 else max(reach + 1 - stride, 0)
+    ends = (total // 2, total - total // 2)
     text = "same" if same_size and padding == ends else _numbers(padding)
     out = [p for a in value.wire.atoms for p in ((moved, inside) if same(a, atom) else (a,))]
     wire = r.cell(
@@ -202,7 +203,7 @@ def _adaptive(r: Reader, x: Any, output_size: Any) -> Any:
 
 
 @rule("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
-def _upsample(r: Reader, x: Any, output_size: Any = None, scale_factors: Any = None, **_: Any) -> Value:
+def _upsample(r: Reader, x: Any, **_: Any) -> Value:
     value = r.value(x)
     n = int(str(r.node.target).partition("nearest")[2][0]) if r.node is not None else 2
     wanted = r.node.meta["val"].shape[-n:] if r.node is not None else ()
@@ -213,8 +214,10 @@ def _upsample(r: Reader, x: Any, output_size: Any = None, scale_factors: Any = N
             raise Unsuitable("an up-sampling by a broken factor")
         if times != 1:
             dims[d] = (*dims[d], fresh(times))
-    del output_size, scale_factors
-    return replace(value, dims=tuple(dims))
+    value = r.solid(replace(value, dims=tuple(dims)))
+    for d in range(len(dims) - n, len(dims)):
+        value = r.whole(value, d)[0]
+    return value
 
 
 @rule("pad", "constant_pad_nd")
