@@ -19,6 +19,7 @@ from nbkit.language.functions import Fn
 
 _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
+_SHEET = re.compile(r"<style>.*?</style>", re.DOTALL)
 _ROW = "display:flex;flex-wrap:wrap;gap:1em 2.5em;align-items:center"
 _COLUMN = "display:flex;flex-direction:column;gap:0.4em;min-width:0;max-width:100%"
 _LISTING = "margin:0.3em 0;padding:0;background:none;line-height:1.35;white-space:pre;overflow-x:auto"
@@ -36,7 +37,7 @@ class Beside:
             f'<div style="{_COLUMN}">{"".join(_html(thing, self.options) for thing in column)}</div>'
             for column in self.columns
         )
-        return f'<div style="{_ROW}">{columns}</div>'
+        return f'<div style="{_ROW}">{_once(columns)}</div>'
 
 
 def beside(*things: Any, **options: Any) -> Beside:
@@ -55,6 +56,18 @@ def beside(*things: Any, **options: Any) -> Beside:
     made = Beside(columns, dict(options))
     made._repr_html_()  # what cannot be shown is refused here, where the reader sees the call
     return made
+
+
+def _once(html: str) -> str:
+    """Pictures of one theme bring the same style sheet; the first one serves all."""
+    seen: set[str] = set()
+
+    def keep(sheet: re.Match[str]) -> str:
+        new = sheet.group() not in seen
+        seen.add(sheet.group())
+        return sheet.group() if new else ""
+
+    return _SHEET.sub(keep, html)
 
 
 def _html(thing: Any, options: Mapping[str, Any]) -> str:

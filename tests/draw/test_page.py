@@ -15,6 +15,7 @@ def test_each_argument_is_a_column_and_a_tuple_stands_beneath_each_other() -> No
     d = softmax("x").on("y x")
     shown = html(d, (d, "a caption"), nk.equation(d, d))
     assert shown.count("flex-direction:column") == 3
+    assert shown.count("<style>") == 1, "one style sheet serves all pictures"
     assert shown.count("<svg") == 3
     assert shown.index("a caption") > shown.index("<svg", shown.index("<svg") + 1)
 
