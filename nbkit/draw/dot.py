@@ -41,13 +41,14 @@ _DEPTHS = ("outer", "region", "inner")
 class Face:
     """How an op looks: what stands in its node, the role of its colour, and whether it is a small circle.
 
-    A learned op begins with a letter; its name stands beside it.
+    A learned op begins with a letter; its name and the key of its weight stand beside it.
     """
 
     text: str
     fill: str = "glyph"
     circle: bool = False
     letter: str = ""
+    key: str = ""
 
 
 def dot(diagram: Diagram, *, depth: int | None = None, direction: str = "TB") -> str:
@@ -158,10 +159,8 @@ class _Writer:
         """One op as one node."""
         shown = face(node.op)
         if shown.letter:
-            name = _given_name(node)
-            shown = replace(
-                shown, text=f"{shown.letter}{_script(escape(name), 'sup') if name else ''}{shown.text}"
-            )
+            above = escape(", ".join(dict.fromkeys(filter(None, (_given_name(node), shown.key)))))
+            shown = replace(shown, text=f"{shown.letter}{_script(above, 'sup') if above else ''}{shown.text}")
         title = self.fold.style.get(path, {}).get("title")
         if isinstance(title, str):
             shown = replace(shown, text=escape(title))
@@ -281,15 +280,9 @@ def _label(label: Label) -> str:
     parts = []
     for run in label:
         text = escape(run.text)
-        tags = [
-            tag
-            for tag, used in (("i", run.italic), ("b", run.bold), ("o", run.bar), ("sub", run.shift < 0),
-                              ("sup", run.shift > 0))
-            if used
-        ]  # fmt: skip
-        for tag in tags:
-            text = f"<{tag}>{text}</{tag}>"
-        parts.append(text)
+        for tag, used in (("i", run.italic), ("b", run.bold), ("o", run.bar)):
+            text = f"<{tag}>{text}</{tag}>" if used else text
+        parts.append(_script(text, "sup" if run.shift > 0 else "sub") if run.shift else text)
     return "".join(parts)
 
 
@@ -318,7 +311,11 @@ def _ported(shown: Face, node: Node, arity: tuple[int, int], *, down: bool, clos
     takes = [str(i + 1) for i in range(arity[0])]
     if isinstance(node.op, ops.Einsum):
         takes = [_tokens(bundle) for bundle in parse_spec(node.op.spec).ins]
+    elif isinstance(node.op, ops.Gather | ops.Scatter):
+        takes = ["values", "indices"]
     gives = [str(i + 1) for i in range(arity[1])] if arity[1] > 1 else []
+    if isinstance(node.op, ops.TopK):
+        takes, gives = ["values"], ["values", "indices"]
     colour = f'bgcolor="{_COLOURS[shown.fill]}"'
     text = f'<font face="{_SANS}" point-size="13">{shown.text}</font>' if closed else shown.text
     long = math.lcm(max(len(takes), 1), max(len(gives), 1))
@@ -380,25 +377,24 @@ def _(op: ops.Einsum) -> Face:
 @face.register
 def _(op: ops.Linear) -> Face:
     per = f'<br/><font point-size="11">per {_names(op.per)}</font>' if op.per else ""
-    tied = _script(escape(op.key), "sup") if op.key else ""
-    text = f"{tied}{_script('+', 'sub') * op.bias}<br/>{_arrow(op.spec)}{per}"
-    return Face(text, "linear", letter="L" if op.frozen else "<b>L</b>")
+    text = f"{_script('+', 'sub') * op.bias}<br/>{_arrow(op.spec)}{per}"
+    return Face(text, "linear", letter="L" if op.frozen else "<b>L</b>", key=op.key)
 
 
 @face.register
 def _(op: ops.Embed) -> Face:
-    tied = _script(escape(op.key), "sup") if op.key else ""
-    return Face(f"{tied}<br/>{_arrow(op.spec)}", "embed", letter="E" if op.frozen else "<b>E</b>")
+    letter = "E" if op.frozen else "<b>E</b>"
+    return Face(f"<br/>{_arrow(op.spec)}", "embed", letter=letter, key=op.key)
 
 
 @face.register
 def _(op: ops.Positions) -> Face:
-    return Face(f"<br/>{_arrow(op.spec)}", "linear", letter="<b>P</b>")
+    return Face(f"<br/>{_arrow(op.spec)}", "linear", letter="<b>P</b>", key=op.key)
 
 
 @face.register
 def _(op: ops.Parameter) -> Face:
-    return Face("", "linear", letter="<b>W</b>" if op.trainable else "W")
+    return Face("", "linear", letter="<b>W</b>" if op.trainable else "W", key=op.key)
 
 
 @face.register
