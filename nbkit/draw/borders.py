@@ -61,7 +61,7 @@ class Borders:
             above |= self.bottoms[chain(ends)[shared]]
         if len(chain(begins)) > shared:
             below |= self.tops[chain(begins)[shared]]
-        return _edges(above, shared, _below), _edges(below, shared, _above)
+        return _edges(above, shared, below_of), _edges(below, shared, above_of)
 
 
 def _innermost(bundle: Bundle, reach: frozenset[str], *, first: bool, last: bool) -> Region | None:
@@ -78,7 +78,8 @@ def _edges(lanes: dict[Lane, Region | None], shared: int, room: Callable[[Region
     return {lane: sum(room(r) for r in chain(region)[shared:]) for lane, region in lanes.items()}
 
 
-def _below(region: Region) -> float:
+def below_of(region: Region) -> float:
+    """The room that a frame needs below its contents."""
     return PLATE_BELOW + foot(region)
 
 
@@ -87,7 +88,8 @@ def foot(region: Region) -> float:
     return (COUNT if region.kind in COUNTED else 0.0) + (BACK if region.kind == "scan" else 0.0)
 
 
-def _above(region: Region) -> float:
+def above_of(region: Region) -> float:
+    """The room that a frame needs above its contents."""
     return PLATE_ABOVE + (COUNT if region.kind in COUNTED else TITLE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nbkit.draw import labels
-from nbkit.draw.borders import BACK, COUNT, COUNTED, TITLE, foot
+from nbkit.draw.borders import BACK, COUNT, COUNTED, TITLE, Borders, foot
 from nbkit.draw.canvas import Box, Canvas, data, fitted, number
 from nbkit.draw.lanes import NOTHING, Bundle, Lane
 from nbkit.draw.steps import Region, chain
@@ -25,12 +25,14 @@ def boxes(
     y: Mapping[Lane, float],
     sides: Mapping[Region, Sides],
     extent: tuple[float, float],
+    borders: Borders,
 ) -> dict[Region, Box]:
     """The rectangle of every region in a row, outer ones first; each encloses those inside it."""
     inside: dict[Region, list[float]] = {}
-    for bundle in (b for cut in cuts for b in cut):
-        for region in chain(bundle.region):
-            inside.setdefault(region, []).extend(y[id(bundle), lane] for lane in bundle.lanes)
+    for i, cut in enumerate(cuts):
+        for bundle in cut:
+            for region in chain(borders.regions[i][id(bundle)]):
+                inside.setdefault(region, []).extend(y[id(bundle), lane] for lane in bundle.lanes)
     found: dict[Region, Box] = {}
     for region in sorted(inside, key=lambda r: -len(r.chain)):
         levels = inside[region]

@@ -33,6 +33,7 @@ class Gap:
     x1: float
     lanes: tuple[tuple[Lane, float], ...]
     inside: dict[int, tuple[str, ...]]  # paths of the regions around each array (by id)
+    wires: dict[int, str]  # the wire that each array is on (by id)
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Sheet:
         if first == 0:
             _draw_names(canvas, cuts[0], y, left - 6)
         sides = self.sides(first, last, edges)
-        for region, box in boxes(cuts, y, sides, (-4.0, right + 4)).items():
+        for region, box in boxes(cuts, y, sides, (-4.0, right + 4), borders).items():
             draw_frame(canvas, region, box, sides[region])
         if self.style.plates:
             labelled = [bool(titles) for titles in shown]
@@ -197,6 +198,7 @@ class Sheet:
                 x1,
                 tuple(((id(b), lane), y[id(b), lane]) for b in cut for lane in b.lanes),
                 {id(b): tuple(r.path for r in chain(b.region)) for b in cut},
+                {id(b): b.value.wire for b in cut},
             )
             for (x0, x1), cut in zip(gaps, cuts, strict=True)
         )

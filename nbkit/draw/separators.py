@@ -39,6 +39,9 @@ def separators(
             low, high = _room(wide, i, upper, lower, y)  # bends before a plate if it can
             if low > high:
                 low, high = _room(narrow, i, upper, lower, y)
+            low, high = _clear(
+                upper, lower, y, low, high
+            )  # and before a glyph that is taller on its other side
             line = going.pop((before.above(upper), before.below(lower)), None) if before else None
             if line is None:
                 line = _Chain(_start(upper, lower, columns[i - 1], edges[i - 1]) if i else gaps[0][0])
@@ -55,6 +58,25 @@ def _room(borders: Borders, cut: int, upper: Bundle, lower: Bundle, y: Mapping[L
     ends, begins = borders.between(cut, upper, lower)
     low = max(y[lane] + _BELOW + room for lane, room in ends.items())
     return low, min(y[lane] - _ABOVE - room for lane, room in begins.items())
+
+
+def _clear(upper: Bundle, lower: Bundle, y: Mapping[Lane, float], low: float, high: float) -> Span:
+    """The heights between two neighbours that also clear both sides of the glyphs at their ends."""
+    below, above = low, high
+    for here, there in _glyphs(upper):
+        if here[-1] is upper and there and (id(there[-1]), there[-1].lanes[-1]) in y:
+            below = max(below, y[id(there[-1]), there[-1].lanes[-1]] + _BELOW)
+    for here, there in _glyphs(lower):
+        if here[0] is lower and there and (id(there[0]), there[0].lanes[0]) in y:
+            above = min(above, y[id(there[0]), there[0].lanes[0]] - _ABOVE)
+    return (below, above) if below <= above else (low, high)
+
+
+def _glyphs(bundle: Bundle) -> list[tuple[list[Bundle], list[Bundle]]]:
+    """The boxes at the ends of an array: the arrays on its side of each, and those on the other side."""
+    ends = ((bundle.maker, False), (bundle.user, True))
+    found = [(p, into) for p, into in ends if p is not None and p.step.glyph not in PASSING]
+    return [(p.ins, p.outs) if into else (p.outs, p.ins) for p, into in found]
 
 
 @dataclass
@@ -115,6 +137,9 @@ def _start(upper: Bundle, lower: Bundle, column: list[Placed], edge: Span) -> fl
 
 
 def _end(pair: tuple[int, int], column: list[Placed], edge: Span) -> float:
-    """A separator ends in the middle of the step that makes one array of two, but before a box."""
+    """A separator ends in the middle of the step that makes one array of two, but before a box, also one that
+    comes between the two.
+    """
     user = next((p for p in column if any(id(b) in pair for b in p.ins)), None)
-    return edge[0] + (30 if user is None or user.step.glyph in PASSING else 0)
+    boxed = any(not p.ins for p in column) if user is None else user.step.glyph not in PASSING
+    return edge[0] + (0 if boxed else 30)

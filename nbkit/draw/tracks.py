@@ -10,11 +10,12 @@ out one at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from nbkit.draw.borders import APART, Borders
+from nbkit.draw.borders import APART, Borders, above_of, below_of
 from nbkit.draw.lanes import PASSING, Bundle, Lane, Placed
+from nbkit.draw.steps import Region
 
 PITCH = 20.0
 _SWEEPS = 24
@@ -71,6 +72,7 @@ class _Solver:
             for a, b in pairwise(cut)
         }
         beside = [pair for cut, column in zip(cuts, columns, strict=False) for pair in _beside(cut, column)]
+        beside += [p for cut, column in zip(cuts[1:], columns, strict=False) for p in _leaving(cut, column)]
         further: dict[tuple[int, int], float] = {}
         for cut_number, upper, lower in pairs.values():
             above, below = borders.between(cut_number, upper, lower)
@@ -82,9 +84,9 @@ class _Solver:
                         self.keep(a, b, distance)
                     else:
                         further[a, b] = max(further.get((a, b), 0.0), distance)
-        for upper, lower in beside:
+        for upper, lower, room in beside:
             a, b = self.index[id(upper), upper.lanes[-1]], self.index[id(lower), lower.lanes[0]]
-            further[a, b] = max(further.get((a, b), 0.0), APART)
+            further[a, b] = max(further.get((a, b), 0.0), APART + room)
         for (a, b), distance in further.items():
             if a != b and not self.reaches(b, a):
                 self.keep(a, b, distance)
@@ -213,25 +215,47 @@ class _Solver:
         return order
 
 
-def _beside(cut: list[Bundle], column: list[Placed]) -> list[tuple[Bundle, Bundle]]:
+Pair = tuple[Bundle, Bundle, float]  # the second lies below the first, with so much room between them
+
+
+def _beside(cut: list[Bundle], column: list[Placed]) -> list[Pair]:
     """Arrays before and after steps that stand over each other: a glyph is as tall as both sides of it."""
     starts = {id(p.ins[0]): p for p in column if p.ins and p.outs}
-    found = []
+    found: list[Pair] = []
     for upper, lower in pairwise(cut):
         above, below = upper.user, starts.get(id(lower))
         if above is None or below is None or above is below or not above.outs or above not in column:
             continue
-        if above.step.glyph not in PASSING:
-            found.append((above.outs[-1], lower))
-        if below.step.glyph not in PASSING:
-            found.append((upper, below.outs[0]))
+        if above.step.glyph not in PASSING or above.step.glyph == "enter":
+            found.append((above.outs[-1], lower, _frame(above, below_of)))
+        if below.step.glyph not in PASSING or below.step.glyph == "enter":
+            found.append((upper, below.outs[0], _frame(below, above_of)))
     following = {id(upper): lower for upper, lower in pairwise(cut)}
     for guest in column:
         if guest.under is not None and id(guest.under) in {id(b) for b in cut}:
-            found.append((guest.under, guest.outs[0]))
+            found.append((guest.under, guest.outs[0], 0.0))
             if id(guest.under) in following:
-                found.append((guest.outs[-1], following[id(guest.under)]))
+                found.append((guest.outs[-1], following[id(guest.under)], 0.0))
     return found
+
+
+def _leaving(cut: list[Bundle], column: list[Placed]) -> list[Pair]:
+    """Arrays after a column in which a frame ends: they clear it, too."""
+    found: list[Pair] = []
+    for upper, lower in pairwise(cut):
+        above, below = upper.maker, lower.maker
+        if above is None or below is None or above is below or above not in column or below not in column:
+            continue
+        if above.step.glyph == "leave":
+            found.append((above.ins[-1], lower, _frame(above, below_of)))
+        if below.step.glyph == "leave":
+            found.append((upper, below.ins[0], _frame(below, above_of)))
+    return found
+
+
+def _frame(placed: Placed, room: Callable[[Region], float]) -> float:
+    """The room that a frame needs beyond its contents."""
+    return room(placed.step.frame) if placed.step.frame is not None else 0.0
 
 
 def _median(wishes: list[tuple[float, int]], now: float) -> float:

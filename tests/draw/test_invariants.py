@@ -33,7 +33,7 @@ def test_gallery(name, way):
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(diagrams())
+@given(diagrams(new=True))
 def test_random_diagrams(diagram):
     note(diagram.listing())
     for way in ("open", "narrow", "closed", "tutorial", "compact"):

@@ -132,14 +132,23 @@ def _gather(pen: Pen) -> None:
     pen.canvas.arrow(pen.x0 + 47, _meeting(pen) + (-9.0 if index is pen.placed.ins[0] else 9.0))
 
 
-@glyph("scatter", width=lambda p: 104.0 if p.step.op_as(ops.Scatter).how == "sum" else 134.0)
+_COLLECTED = {"sum": "", "mean": "𝔼", "max": "Max"}
+
+
+def _word(placed: Placed) -> float:
+    """The room for the word that says how what has one index is collected."""
+    word = _COLLECTED[placed.step.op_as(ops.Scatter).how]
+    return labels.width((Run(word),), 13) + 20.0 if word else 0.0
+
+
+@glyph("scatter", width=lambda p: 104.0 + _word(p))
 def _scatter(pen: Pen) -> None:
     """The mirror of gathering: what ends is summed over, and the wire of the indices becomes an axis."""
     op = pen.placed.step.op_as(ops.Scatter)
     index, (out,) = pen.placed.operand(1), pen.placed.outs
-    _runs(pen, 0.0 if op.how == "sum" else 24.0)
+    _runs(pen, _word(pen.placed))
     _cup(pen, [(bundle, op.over) for bundle in pen.placed.ins], 9.0)
-    _arrow(pen, pen.x0 + 53, {"sum": "", "mean": "𝔼", "max": "Max"}[op.how])
+    _arrow(pen, pen.x0 + 53, _COLLECTED[op.how])
     y0, y1 = pen.at(index, NATURAL), pen.at(out, op.axis)
     turn = pen.x0 + 20
     pen.wire(index, NATURAL, pen.x0, y0, turn, y0)
