@@ -1,6 +1,6 @@
 """What a session costs beside a bare loop, and how fast the recipes grok; a JSON line per tool or variant.
 
-python -m tests.bench.session overhead [--rounds 9]    steps/s: bare loop, session, session with a view
+python -m tests.bench.session overhead [--rounds 9]    steps/s: bare loop, session, with a view, with a record
 python -m tests.bench.session publisher                CPU time of the training thread with and without a view
 python -m tests.bench.session pause                    how long pause() takes while training
 python -m tests.bench.session threads                  one torch thread or two, alone or beside a busy process
@@ -16,11 +16,13 @@ import itertools
 import json
 import multiprocessing
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -114,14 +116,20 @@ def bare(model: nn.Module, task: Task, steps: int, every: int, fused: bool = Fal
     return (time.perf_counter() - wall) / steps * 1e3, (time.thread_time() - cpu) / steps * 1e3
 
 
-def in_session(model: nn.Module, task: Task, steps: int, every: int, view: bool) -> tuple[float, float]:
-    """The same work in a session, with or without a subscriber that reads the deltas 20 times a second."""
+def in_session(
+    model: nn.Module, task: Task, steps: int, every: int, view: bool, record: bool = False
+) -> tuple[float, float]:
+    """The same work in a session, with or without a subscriber that reads the deltas 20 times a second, and
+    with or without a record on disk.
+    """
     times: list[tuple[float, float]] = []
 
     def clock(_: Any) -> None:
         times.append((time.perf_counter(), time.thread_time()))
 
-    session = Session(model, task, Recipe(lr=1e-3, eval_every=every, threads=1))
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name) / "run.nbkit" if record else None
+    session = Session(model, task, Recipe(lr=1e-3, eval_every=every, threads=1), record=path)
     if view:
         cursor = None
 
@@ -140,6 +148,7 @@ def in_session(model: nn.Module, task: Task, steps: int, every: int, view: bool)
     session.run(until=clock, steps=1)
     cpu = times[-1][1] - cpu
     session.close()
+    folder.cleanup()
     return wall / steps * 1e3, cpu / (steps + 1) * 1e3
 
 
@@ -151,12 +160,15 @@ def overhead(rounds: int) -> None:
             "bare, fused AdamW": [],
             "session": [],
             "session + view": [],
+            "session + view + record": [],
         }
         for _ in range(rounds):
             figures["bare"].append(bare(make(), task, steps, 10))
             figures["bare, fused AdamW"].append(bare(make(), task, steps, 10, fused=True))
             figures["session"].append(in_session(make(), task, steps, 10, view=False))
             figures["session + view"].append(in_session(make(), task, steps, 10, view=True))
+            recorded = in_session(make(), task, steps, 10, view=True, record=True)
+            figures["session + view + record"].append(recorded)
         for tool, pairs in figures.items():
             fused = figures["bare, fused AdamW"]
             ratios = [b[0] / p[0] for b, p in zip(figures["bare"], pairs, strict=True)]
