@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 import nbkit as nk
 from nbkit import Diagram, Fn
+from nbkit.language.axes import parse_array
 from tests.language.rewriting import check
 from tests.strategies import diagrams
 
@@ -224,3 +225,58 @@ def test_planted_patterns(case: tuple[str, Diagram]) -> None:
     for _, path in before.rewrites(rule):
         if rule not in ("flip-linear", "fold-block"):
             check(before.rewriting(rule, path))
+
+
+@st.composite
+def products(draw: st.DrawFn) -> Diagram:
+    """Products of two or three arrays, before and behind linear maps, with names that meet by chance."""
+    names = st.sampled_from("abcde")
+    sizes = {"a": 2, "b": 3, "c": 2, "d": 2, "e": 3}
+
+    def text(found: list[str]) -> str:
+        return " ".join(f"{name}={sizes[name]}" for name in found)
+
+    def some(pool: st.SearchStrategy[str], least: int, most: int) -> list[str]:
+        return draw(st.lists(pool, min_size=least, max_size=most, unique=True))
+
+    def mapped(array: nk.Array) -> Fn:
+        kind = draw(st.sampled_from([*["linear"] * 6, "skip", "scale", "total", "index"]))
+        if kind == "linear" and array.axes:
+            consumed = some(st.sampled_from(array.names), 1, 2)
+            rest = [n for n in array.names if n not in consumed]
+            per = some(st.sampled_from(rest), 0, 1) if rest and draw(st.booleans()) else []
+            spec = f"{' '.join(consumed)} -> {text(some(names, 0, 2))}"
+            return L(spec, bias=draw(st.sampled_from([False, False, False, True])), per=" ".join(per))
+        if kind == "total" and array.axes:
+            return nk.total(draw(st.sampled_from(array.names)))
+        if kind == "index" and array.axes:
+            return nk.index(draw(st.sampled_from(array.names)), 1)
+        return nk.scale("2") if kind == "scale" else nk.skip
+
+    arrays = [parse_array(text(some(names, 1, 3))) for _ in range(draw(st.sampled_from([2, 2, 3])))]
+    try:
+        branches = [mapped(array) for array in arrays]
+        whole = branches[0]
+        for branch in branches[1:]:
+            whole = whole * branch
+        outs = whole.build(tuple(arrays)).outputs
+        known = list(dict.fromkeys(n for out in outs for n in out.names))
+        assume(known)
+        named = some(st.sampled_from(known), 1, 3)
+        bundles = ", ".join(" ".join(n for n in out.names if n in named) for out in outs)
+        whole = whole >> nk.einsum(f"{bundles} -> {' '.join(n for n in named if draw(st.booleans()))}")
+        for _ in range(draw(st.integers(0, 2))):
+            whole = whole >> mapped(whole.build(tuple(arrays)).outputs[0])
+        return whole.build(tuple(arrays))
+    except nk.DiagramError:  # two axes of one name, or of one name and two sizes
+        assume(False)
+        raise
+
+
+@settings(EXAMPLES, max_examples=250)
+@given(products())
+def test_products_and_maps_whose_names_meet(before: Diagram) -> None:
+    for rule, path in before.rewrites():
+        step = before.rewriting(rule, path)
+        check(step)
+        event(rule)
