@@ -82,7 +82,7 @@ def _html(thing: Any, options: Mapping[str, Any]) -> str:
         if isinstance(shown, Mapping):
             shown = shown.get("text/html")
         if shown is not None:
-            return str(shown)
+            return escape(str(shown), quote=False) if method == "_repr_latex_" else str(shown)
     raise DiagramError(
         f"cannot show {type(thing).__name__} {str(thing)[:60]!r} beside a diagram; "
         "it takes diagrams, functions of the language, text, and what shows itself as HTML"
