@@ -63,8 +63,8 @@ def lstm_cell() -> Fn:
 
     i, f, o = σ(W x + U h) of their rows; a is the row of the proposal.
 
-    Axes: m features of the input, h hidden units, g=4 rows of W and U: input, forget, proposal, output.
-    States: h (what is read) and c (the memory).
+    Axes: m features of the input, h hidden units, g=4 rows of W and U: input, forget, proposal, output. The
+    first state is the memory c, the second h, which is read.
     Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000. It is
     `torch.nn.LSTMCell`, with rows in the same order.
 
@@ -73,12 +73,12 @@ def lstm_cell() -> Fn:
     """
 
     @diagram("h, h, m -> h, h, h")
-    def lstm_cell(state: Traced, memory: Traced, x: Traced) -> Any:
+    def lstm_cell(memory: Traced, state: Traced, x: Traced) -> Any:
         gates = linear("h -> g=4 h", "U")(state) + linear("m -> g=4 h", "W")(x)
-        take, keep, proposed, give = (gates["g", row] for row in range(4))
-        memory = sigmoid(keep) * memory + sigmoid(take) * tanh(proposed)
+        keep, take, proposed, give = (gates["g", row] for row in (1, 0, 2, 3))
+        memory = memory * sigmoid(keep) + sigmoid(take) * tanh(proposed)
         state = sigmoid(give) * tanh(memory)
-        return state, memory, state
+        return memory, state, state
 
     return lstm_cell
 

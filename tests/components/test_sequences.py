@@ -80,12 +80,14 @@ def test_cells_are_torchs(name: str) -> None:
     fill(net, right)
     start = [randn(2, 4, seed=i) for i in range(states)]
     x = randn(2, 3, seed=7)
-    expected = right(x, tuple(start) if states == 2 else start[0])
-    expected = expected if states == 2 else (expected,)
+    expected = right(
+        x, (start[1], start[0]) if states == 2 else start[0]
+    )  # torch's order: what is read, memory
+    expected = expected[::-1] if states == 2 else (expected,)
     *found, read = net(*start, x)
     for mine, other in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-10)
-    assert torch.equal(read, found[0])
+    assert torch.equal(read, found[-1])
 
 
 def test_a_network_may_run_backwards() -> None:
