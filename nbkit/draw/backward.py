@@ -80,9 +80,10 @@ def seen(forward: Diagram, wire: int) -> tuple[str, ...]:
 
 
 def _seen(diagram: Diagram, wire: int, prefix: str) -> tuple[str, ...]:
+    here = f"{prefix}{wire}"
     maker = next((node for node in diagram.nodes if wire in node.outs), None)
     if maker is None:
-        return (f"{prefix}{wire}",)
+        return (here,)
     op, place = maker.op, maker.outs.index(wire)
     if isinstance(op, ops.Transpose) and maker.id.startswith("layout"):
         return _seen(diagram, maker.ins[0], prefix)
@@ -94,10 +95,10 @@ def _seen(diagram: Diagram, wire: int, prefix: str) -> tuple[str, ...]:
                 inner = op.body.outs[place if further < 0 else carry + further]
                 return _seen(op.body, inner, f"{prefix}{maker.id}.*.")
             further -= count
-    if op.insides():
+    if op.insides():  # inside where the part is open, on the wire behind it where it is closed
         segment, body = op.insides()[0]
-        return _seen(body, body.outs[place], f"{prefix}{maker.id}{segment}")
-    return (f"{prefix}{wire}",)
+        return (*_seen(body, body.outs[place], f"{prefix}{maker.id}{segment}"), here)
+    return (here,)
 
 
 def drawable(backward: Diagram, taped: dict[int, Slot], drops: dict[int, Drop]) -> Diagram:
@@ -120,14 +121,24 @@ def drawable(backward: Diagram, taped: dict[int, Slot], drops: dict[int, Drop]) 
         return made
 
     unused = {backward.outs[place] for place in drops} - set(dropped)
+    kept = tuple(w for place, w in enumerate(backward.outs) if place not in drops)
+    used = {w for node in backward.nodes if not unused & set(node.outs) for w in node.ins} | set(kept)
     for node in backward.nodes:
         if unused & set(node.outs):  # the sum over the positions of a scan, whose gradients leave inside
             continue
         inner = {place: grabbed[w] for place, w in enumerate(node.ins) if w in grabbed}
         leaving = {place: dropped[w] for place, w in enumerate(node.outs) if w in dropped}
         if node.op.insides():
+            shared = {place: drop for place, drop in leaving.items() if node.outs[place] in used}
+            for place in shared:
+                del leaving[place]
             op, ins, outs = _part(backward, node, inner, leaving)
-            nodes.append(Node(node.id, op, ins, outs))
+            if outs or not isinstance(op, Block):
+                nodes.append(Node(node.id, op, ins, outs))
+            else:  # nothing leaves to the left: its contents end here, on no plate
+                nodes += _contents(node.id, op.body, ins, wires)
+            for place, drop in shared.items():
+                add(drop, "drop", (node.outs[place],), ())
             continue
         ins = tuple(grab(w, grabbed[w]) if w in grabbed else w for w in node.ins)
         nodes.append(replace(node, op=_untied(node.op), ins=ins))
@@ -136,9 +147,19 @@ def drawable(backward: Diagram, taped: dict[int, Slot], drops: dict[int, Drop]) 
     for wire, drop in dropped.items():
         if wire in backward.ins:  # the gradient of the result is that of a parameter
             add(drop, "drop", (wire,), ())
-    kept = tuple(w for place, w in enumerate(backward.outs) if place not in drops)
     given = tuple(w for place, w in enumerate(backward.ins) if place not in taped)
     return Diagram(backward.name, tuple(wires), given, kept, tuple(nodes))
+
+
+def _contents(name: str, body: Diagram, ins: tuple[int, ...], wires: list[Wire]) -> list[Node]:
+    """The nodes of a block as nodes of the diagram around it, whose wires grow."""
+    first = len(wires)
+    wires.extend(body.wires)
+    at = {wire: first + wire for wire in range(len(body.wires))} | dict(zip(body.ins, ins, strict=True))
+    return [
+        Node(f"{name}.{n.id}", n.op, tuple(at[w] for w in n.ins), tuple(at[w] for w in n.outs))
+        for n in body.nodes
+    ]
 
 
 def _untied(op: ops.Op) -> ops.Op:
@@ -194,16 +215,18 @@ def _part(
     return op, node.ins, node.outs
 
 
-def letter(name: str, forward: Diagram) -> str:
-    """What the gradient of a parameter is called in a picture: ∂ and the letter on its plate."""
-    path, _, parameter = name.rpartition(".")
-    if parameter == "bias":
-        return "∂b"
-    kinds = {ops.Linear: "L", ops.Embed: "E", ops.Positions: "P", ops.Parameter: "W"}
-    try:
-        op = forward[path].nodes[0].op
-    except (ValueError, IndexError):
-        return "∂W"
-    title = path.rpartition(".")[2]
-    short = len(title) <= 3 and title != op.kind
-    return f"∂{kinds.get(type(op), 'w')}{' ' + title if short else ''}"
+def letters(forward: Diagram) -> dict[str, str]:
+    """What the gradients of weights are called in a picture, by path without the numbers of copies: ∂ and the
+    letter on the plate.
+    """
+    kinds = {ops.Linear: "L", ops.Embed: "E", ops.Positions: "P", ops.Parameter: "W", ops.Norm: "w"}
+    found = {}
+    for path, node in forward.walk():
+        short = len(node.id) <= 3 and node.id != node.op.kind
+        found[without_copies(path)] = f"∂{kinds.get(type(node.op), 'W')}{' ' + node.id if short else ''}"
+    return found
+
+
+def without_copies(path: str) -> str:
+    """`block.3.linear` and `block.*.linear` as `block.linear`."""
+    return ".".join(part for part in path.split(".") if part != "*" and not part.isdecimal())

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from nbkit.draw.backward import HUES, Drop, Grab, Slot, drawable, letter, seen
+from nbkit.draw.backward import HUES, Drop, Grab, Slot, drawable, letters, seen, without_copies
 from nbkit.draw.canvas import Canvas, Shape, data, number
 from nbkit.draw.labels import Label, Run
 from nbkit.draw.labels import name as named
@@ -30,6 +30,7 @@ _NAME = 14.0  # size of the names of slots
 _ARROW = 20.0  # how far arrows reach beyond a row
 _STEP = 15.0  # how much farther where names would touch
 _APART = 13.0  # between arrows
+_LID = 8.5  # of a closed part
 
 
 Place = tuple[str, ...]  # a value of the forward pass: the names that pictures may give to its wire
@@ -80,8 +81,9 @@ def reverse_picture(passes: Passes, **options: Any) -> Picture:
     rows = [_with_theme(row, theme) for row in ahead.rows]
     places = [seen(passes.forward, slot.shown if slot.shown >= 0 else slot.wire) for slot in passes.tape]
     rows, names = _dropping(rows, list(dict.fromkeys(reversed(places))))  # what is read last was made first
+    plates = letters(passes.source)
     drops = {
-        place: Drop(grad.name, letter(grad.name, passes.source), place)
+        place: Drop(grad.name, _gradient(grad.name, plates), place)
         for place, grad in enumerate(passes.grads, len(passes.backward.outs) - len(passes.grads))
     }
     shown = drawable(passes.backward, {i: names[place] for i, place in enumerate(places)}, drops)
@@ -91,6 +93,12 @@ def reverse_picture(passes: Passes, **options: Any) -> Picture:
     below = [_entering(_with_theme(row, theme), width, hidden) for row in back.rows]
     line = _line(theme, width)
     return replace(ahead, rows=(*rows, line, *below), theme=theme, description=str(passes))
+
+
+def _gradient(name: str, plates: dict[str, str]) -> str:
+    """What the gradient of a parameter is called: a bias is b, a weight has the letter of its plate."""
+    path, _, parameter = name.rpartition(".")
+    return "∂b" if parameter == "bias" else plates.get(without_copies(path), "∂W")
 
 
 def _theme(theme: Theme) -> Theme:
@@ -144,8 +152,14 @@ def _dropping(rows: list[Row], used: list[Place]) -> tuple[list[Row], dict[Place
 
     names = {place: Slot(f"s_{i}", f"slot{i % HUES}") for i, place in enumerate(sorted(used, key=reading))}
     arrows: list[list[_Arrow]] = [[] for _ in rows]
+    boxed: dict[tuple[int, _Arrow], list[str]] = {}
     for place, (number_, arrow) in found.items():
-        arrows[number_].append(replace(arrow, name=names[place].name, role=names[place].role))
+        if arrow.wires:
+            arrows[number_].append(replace(arrow, name=names[place].name, role=names[place].role))
+        else:
+            boxed.setdefault((number_, arrow), []).append(names[place].name)
+    for (number_, arrow), inside in boxed.items():
+        arrows[number_].append(replace(arrow, name=_together(sorted(inside, key=_number)), role="ink"))
     return [_arrows_out(row, mine) for row, mine in zip(rows, arrows, strict=True)], names
 
 
@@ -276,10 +290,10 @@ def _entering(row: Row, width: float, hidden: dict[str, tuple[list[Grab], list[D
         x = (shape.box[0] + shape.box[2]) / 2
         inside = hidden.get(_told(shape.svg, "node")) if shape.what == "box" else None
         if inside is not None:
-            names = sorted({grab.shown for grab in inside[0]}, key=lambda name: int(name[2:]))
+            names = sorted({grab.shown for grab in inside[0]}, key=_number)
             if names:
                 role = inside[0][0].role if len(names) == 1 else "ink"
-                grabs.append(_Arrow(x - 8, shape.box[1], _together(names), role))
+                grabs.append(_Arrow(x - 8, shape.box[1] - _LID, _together(names), role))
             if inside[1]:
                 drops.append(_Arrow(x + 8, shape.box[3], _together([d.shown for d in inside[1]]), "ink"))
         elif shape.what in ("grab", "drop"):
@@ -294,12 +308,16 @@ def _entering(row: Row, width: float, hidden: dict[str, tuple[list[Grab], list[D
     once = {(round(arrow.x), arrow.name): arrow for arrow in grabs}
     level = dict(zip(once, _staggered(list(once.values())), strict=True))
     for arrow in grabs:  # a value that is grabbed more than once has one arrow with several heads
-        start = top - 8 - _STEP * level[round(arrow.x), arrow.name]
+        start = min(top - 8, arrow.y - _ARROW) - _STEP * level[round(arrow.x), arrow.name]
         _shaft(canvas, arrow, start, arrow.y, "tape")
         if arrow is once[round(arrow.x), arrow.name]:
             canvas.math(_label(arrow.name), arrow.x, start - 4, _NAME, role=arrow.role, what="slot")
         highest = min(highest, start - 18)
     return _arrows_out(replace(row, top=highest), drops, gradients=True)
+
+
+def _number(slot: str) -> int:
+    return int(slot.partition("_")[2])
 
 
 def _together(names: list[str]) -> str:
