@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import math
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from torch import nn
 from torch.random import fork_rng
 
+from nbkit.language import Diagram
 from nbkit.record import Branch, Policy, Record, Recorder
 from nbkit.train.describe import check_task, describe, rebuilt, recipe_of
+from nbkit.train.edit import Edit, carry
 from nbkit.train.engine import Engine
 from nbkit.train.errors import Failure, SessionError, TrainingFailedError
 from nbkit.train.events import Event, Run, State
@@ -177,7 +181,7 @@ class Session:
             stepper.recipe,
         )
         self._stepper, self._tree, self._keeper = stepper, tree, Keeper(tree, branch)
-        self._left: dict[int, tuple[History, int]] = {}  # branches that it trained, and how far they went
+        self._left: dict[int, _Left] = {}  # branches that it trained before
         self._whole = whole  # after a rewind: all of the branch that it stands on …
         self._reached = reached  # … and how far that went
         knobs = {**self.recipe.knobs(), **stepper.knobs()}
@@ -348,8 +352,9 @@ class Session:
             known = ", ".join(map(str, sorted({*self._left, self.branch})))
             msg = f"{self.name}: rewind() knows the branches {known}, which this session has trained"
             raise ValueError(f"{msg}, not {branch!r}.")
-        self._left[self.branch] = (self._whole or self.history, self._reach())
-        self._whole, self._reached = self._left[branch]
+        self._leave()
+        self._whole, self._reached, stepper, self.diagram = self._left[branch]
+        self._engine.stepper, self._stepper, self.model = stepper, stepper, stepper.model
         self._keeper.branch = branch
 
     def fork(self, step: int | None = None, *, name: str | None = None, **knobs: Any) -> Session:
@@ -381,6 +386,44 @@ class Session:
         other._follow()
         self._engine.log("fork", branch=branch, name=other.name, at=step)
         return other.set(**knobs) if knobs else other
+
+    def edit(self, diagram: Diagram, *, seed: int | None = None) -> Edit:
+        """Train a changed diagram on: what is the same in both keeps its weights and optimizer state.
+
+        An operation at the same path with the same settings and types goes on as it was. With other sizes, it
+        keeps the numbers that both have. New weights are drawn from `seed` (None: the session's). What comes
+        is a branch of its own, from the present step on.
+
+        Returns
+        -------
+        Edit
+            Names of the weights that were kept, resized, new or gone.
+
+        Raises
+        ------
+        SessionError
+            If the session trains a module that is no diagram.
+        DiagramError
+            If the diagram cannot be built; then nothing has changed.
+        """
+        if not isinstance(self.diagram, Diagram):
+            msg = f"{self.name}: edit() changes diagrams, but this session trains a module. Train a diagram."
+            raise SessionError(msg)
+        self.pause()
+        _, module = _build(diagram, self.seed if seed is None else seed)
+        after = Stepper(module, self.task, self.recipe, self.seed, self.history.cut(self.history.lengths()))
+        edit = carry(self._stepper, self.diagram, after, diagram)
+        after.go_on(self._stepper)
+        parent, step = self.branch, self.step_count
+        self._leave()
+        name = f"{self._tree.branches[parent].name} from {step}, edited"
+        facts = {"knobs": after.knobs(), "diagram": json.loads(diagram.json()), "edit": str(edit)}
+        self._engine.stepper = self._stepper = after
+        self.diagram, self.model = diagram, module
+        self._keeper.branch = self._tree.grow(name, parent, step, **facts)
+        self._follow()
+        self._engine.log("edit", **{k: list(v) for k, v in asdict(edit).items()})
+        return edit
 
     def close(self, timeout: float | None = 60.0) -> None:
         """End training and its thread for good; what was measured can still be read. Twice does no harm.
@@ -501,11 +544,24 @@ class Session:
 
     def _check_step(self, place: str, step: object) -> None:
         furthest = self._reach()
+        floor, other = self._tree.floor(self.branch)
+        if isinstance(step, int) and 0 <= step < floor:
+            msg = (
+                f"{self.name}: {place}() cannot go to step {step}, since the diagram was changed at step "
+                f"{floor}. Before that it is another model: rewind({step}, branch={other})."
+            )
+            raise ValueError(msg)
         if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= furthest:
             msg = (
                 f"{self.name}: {place}() goes to a step from 0 to {furthest}, where the run has been, not to "
             )
             raise ValueError(f"{msg}{step!r}.")
+
+    def _leave(self) -> None:
+        """Note how far the branch went on which it stands: it goes to another one."""
+        whole = self.history if self._whole is None else self._whole
+        self._left[self.branch] = _Left(whole, self._reach(), self._stepper, self.diagram)
+        self._whole = None
 
     def _reach(self) -> int:
         """The last step of the branch that it stands on."""
@@ -516,7 +572,7 @@ class Session:
         if self._whole is None:
             return
         step, parent = self.step_count, self.branch
-        self._left[parent], self._whole = (self._whole, self._reached), None
+        self._leave()
         name = f"{self._tree.branches[parent].name} from {step}"
         self._keeper.branch = self._tree.grow(name, parent, step, knobs=self._stepper.knobs())
         self._follow()
@@ -549,6 +605,15 @@ class Session:
         failure = self._engine.failure
         if failure is not None:
             raise TrainingFailedError(self.name, failure)
+
+
+class _Left(NamedTuple):
+    """A branch that a session trained before: all it measured, how far it went, and with what."""
+
+    whole: History
+    reached: int
+    stepper: Stepper
+    diagram: Buildable | None
 
 
 def _ended(engine: Engine, tree: Tree, token: int) -> None:

@@ -177,6 +177,16 @@ class Stepper:
             "lengths": self.history.lengths(),
         }
 
+    def go_on(self, before: Stepper) -> None:
+        """Go on in the data, the knobs and the random numbers where another run stands."""
+        for knob, value in before.knobs().items():
+            self.set(knob, value)
+        self.count, self.latest = before.count, dict(before.latest)
+        self.order, self._position = before.order, before._position
+        self._batches.set_state(before._batches.get_state())
+        self._random = before._random
+        self._diverged = before._diverged
+
     def put(self, run: dict[str, Any], order: Tensor | None) -> None:
         """Put back what `plain` gave; `order` are the shuffled examples."""
         self.count, self.latest, self._lr = run["count"], dict(run["latest"]), run["lr"]

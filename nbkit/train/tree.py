@@ -84,6 +84,14 @@ class Tree:
             turned = [knobs for at, knobs in self._changes.get(branch, ()) if at == step]
         return {name: value for knobs in turned for name, value in knobs.items()}
 
+    def floor(self, branch: int) -> tuple[int, int | None]:
+        """The step at which the diagram of a branch became what it is, and the branch that had another."""
+        while (here := self.branches[branch]).parent is not None:
+            if "diagram" in here.facts:
+                return here.step, here.parent
+            branch = here.parent
+        return 0, None
+
     def put(self, branch: int, step: int, data: bytes) -> None:
         """Keep a state."""
         with self._lock:
