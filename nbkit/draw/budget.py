@@ -30,6 +30,7 @@ class Budget:
 
     def __init__(self, diagram: Diagram, fold: Fold) -> None:
         self.diagram, self.fold = diagram, fold
+        self.spent = 0.0  # what the last picture was expected to have
 
     def within(self, limit: float) -> tuple[Diagram, Fold]:
         """The diagram, its middle left out where it must be, and what is closed."""
@@ -56,6 +57,7 @@ class Budget:
                 else:
                     shut.update(part.path for part in parts)
             level = [inner for part in opened for inner in part.inside()]
+        self.spent = spent
         return diagram, replace(self.fold, shut=frozenset(shut))
 
 

@@ -8,6 +8,7 @@ from nbkit.draw import labels
 from nbkit.draw.canvas import LABEL
 from nbkit.draw.labels import Label
 from nbkit.draw.lanes import NATURAL, NOTHING, POSITIONS, Bundle, Lane, targets, woven
+from nbkit.language import ops
 
 Captions = dict[Lane, Label]
 _SILENT = frozenset({"enter", "leave", "copy", "cross", "add", "multiply"})  # they change no axis
@@ -26,7 +27,7 @@ def captions(cut: list[Bundle], index: int, *, edge: bool, changes: bool = True)
                 continue
             fresh = bundle.birth == index and _fresh(bundle, lane, source)
             if edge or fresh:
-                known = not (index == 0 or (fresh and not source.get(lane)))
+                known = not (index == 0 or (fresh and not source.get(lane))) or _slides(bundle, lane)
                 result[id(bundle), lane] = _caption(bundle, lane, known=known)
     return result
 
@@ -69,6 +70,12 @@ def _fresh(bundle: Bundle, lane: str, source: dict[str, Bundle]) -> bool:
     return before.axis(lane) != bundle.axis(lane) or (
         step.glyph in _REMAKING and lane in {*targets(step)} - {*woven(step)}
     )
+
+
+def _slides(bundle: Bundle, lane: str) -> bool:
+    """Whether an axis is the inside of a window that has just been opened: its size says all (3²)."""
+    step = bundle.maker.step if bundle.maker is not None else None
+    return step is not None and isinstance(step.op, ops.Window) and step.op.name == lane
 
 
 def _label(bundle: Bundle | None, lane: str) -> Label:

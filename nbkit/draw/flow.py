@@ -280,12 +280,12 @@ def _along(op: Scan, ins: list[Value]) -> tuple[tuple[Label, ...], Label]:
 
 
 def _named_by(op: Op, array: Array) -> dict[str, Label]:
-    """Labels that say more than sizes: j=2/e for the two largest of e, w=3·2 for a dilated window."""
+    """Labels that say more than sizes: j=2/e for the two largest of e, 3·2 for a dilated window."""
     match op:
         case ops.TopK():
             return {op.name: (*labels.name(op.name), Run(f"={op.k}/"), *labels.name(op.axis))}
         case ops.Window() if op.dilation > 1:
-            label = labels.axis_label(array[op.name], position=False, known=False)
+            label = labels.axis_label(array[op.name], position=False, known=True)
             return {op.name: (*label, Run(f"·{op.dilation}"))}
     return {}
 

@@ -27,8 +27,7 @@ _GREEK = {
 SCRIPT = 0.7  # size of sub- and superscripts
 _DY = {-1: -0.22, 0: 0.0, 1: 0.36}  # how far they are raised, in sizes
 _LONGEST_TAIL = 8  # longer words are no subscripts
-NBSP = "\N{NO-BREAK SPACE}"
-_NARROW = set(f"iljtf.,:;'|!()[]/ {NBSP}")
+_NARROW = set("iljtf.,:;'|!()[]/ ")
 _WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼□")
 
 
@@ -141,13 +140,6 @@ def factor(text: str) -> Label:
     return (Run("×"), *expression(parse_size(text)))
 
 
-def _kept(text: str) -> str:
-    """Spaces at the ends of a piece must not collapse."""
-    inner = text.strip(" ")
-    start, _, end = text.partition(inner) if inner else (text, "", "")
-    return f"{NBSP * len(start)}{inner}{NBSP * len(end)}"
-
-
 def svg_text(
     label: Label, x: float, y: float, size: float, *, anchor: str = "middle", paint: str, bar: str
 ) -> str:
@@ -170,7 +162,9 @@ def svg_text(
             attributes += f' dy="{-size * (_DY[run.shift] - _DY[shift]):g}"'
         shift = run.shift
         text = escape(run.text)
-        parts.append(f"<tspan{attributes}>{_kept(text)}</tspan>" if attributes else text)
+        if attributes and text.strip() != text:
+            attributes += ' xml:space="preserve"'
+        parts.append(f"<tspan{attributes}>{text}</tspan>" if attributes else text)
         if run.bar:
             height = size * (0.56 if run.text.islower() else 0.78)
             bars.append(f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}"{bar}/>')

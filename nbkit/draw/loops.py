@@ -229,7 +229,8 @@ def _lines(axis: Axis, number: int, table: Sizes) -> list[Label]:
     at = sorted(table)
     rest = at[1:]  # what is one step out of the loop may be the exception: c_0 = 1
     for known, odd in ((at, []), (rest, at[:1]), (at[:-1], at[-1:])):
-        form = _form([table[i] for i in known], known[0]) if len(known) > 1 else None
+        enough = len(known) > (2 if odd else 1)
+        form = _form([table[i] for i in known], known[0]) if enough else None
         if form is not None:
             lines = [(*_indexed(axis, number, "λ"), Run(" = "), *form)]
             return lines + [
@@ -245,7 +246,7 @@ def _form(values: list[Expr], first: int) -> Label | None:
     """The closed form of a geometric or arithmetic sequence that begins at λ = `first`."""
     ratios = {canonical(b / a) for a, b in pairwise(values)}
     (ratio, *others) = ratios
-    if not others and ratio.is_Rational and len(values) > 1:
+    if not others and ratio.is_Rational and ratio != 1:
         base, sign = (ratio, "·") if ratio.is_Integer else (1 / ratio, "/")
         if base.is_Integer:
             power = "λ" if first == 0 else f"λ{'−' if first > 0 else '+'}{abs(first)}"

@@ -116,5 +116,5 @@ def within(
         found = draw(*budget.within(aim))
         if found.elements <= limit:
             break
-        aim *= min(0.9, 0.95 * limit / found.elements)
+        aim = min(aim, budget.spent) * min(0.9, 0.95 * limit / found.elements)
     return found

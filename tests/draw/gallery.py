@@ -98,6 +98,38 @@ def message_passing(nodes, sources, targets):
     return nk.scatter("n", "e")(sent, targets)
 
 
+@nk.diagram("h, t m -> t h")
+def recurrent(state, sequence):
+    @nk.diagram("h, m -> h, h")
+    def cell(state, x):
+        new = nk.tanh(linear("h -> h", "U")(state) + linear("m -> h", "W")(x))
+        return new, new
+
+    return nk.scan(cell, "t")(state, sequence)[1]
+
+
+def two_loops(depth: int, *, mirrored: bool = True) -> Fn:
+    """Down and up again with a memory at each level; unless `mirrored` the memories are taken in order."""
+
+    @nk.diagram("c x -> c x, c x")
+    def down(z):
+        saved = z >> conv(2 * int(z.type["c"].size)) >> relu
+        return saved >> window("x", 2, 2, fill="-inf") >> nk.maximum("w"), saved
+
+    @nk.diagram("c x, c x -> c x")
+    def up(z, saved):
+        n = int(saved.type["c"].size)
+        grown = z >> linear(f"c -> w:2=2 c={n}") >> nk.fold("x", "w", 2)
+        return nk.concat("c")(grown, saved) >> conv(n)
+
+    @nk.diagram("c x -> c x")
+    def net(image):
+        z, *memory = nk.stages(down, depth)(image)
+        return nk.stages(up, depth, first=depth if mirrored else 1, down=mirrored)(z, *reversed(memory))
+
+    return net
+
+
 GALLERY: dict[str, Callable[[], Diagram]] = {
     "attention": attention.diagram,
     "multi-head": multi_head.diagram,
@@ -161,6 +193,9 @@ GALLERY: dict[str, Callable[[], Diagram]] = {
         >> merge("g c -> c")
     ).on("c=32 x:2=8"),
     "depthwise": lambda: (window("x", 3, dilation=2) >> linear("w ->", per="c")).on("b c=8 x:2"),
+    "recurrent": recurrent.diagram,
+    "loops with memory": lambda: two_loops(3).on("c=8 x:2=32"),
+    "loops that count up": lambda: two_loops(3, mirrored=False).on("c=8 x:2=32"),
     "shared, frozen": lambda: (
         linear("m -> f", frozen=True) >> linear("f -> f", key="A") >> linear("f -> f", key="A")
     ).on("x m"),

@@ -16,13 +16,22 @@ from nbkit.draw import svg
 from tests.draw.gallery import GALLERY
 
 GOLDEN = Path(__file__).parent / "golden"
-PICTURES = {"attention": "attention", "resnet-block": "resnet", "transformer-block": "transformer block"}
+PICTURES = {
+    "attention": ("attention", {}),
+    "attention-tutorial": ("attention", {"style": "tutorial"}),
+    "loops": ("loops with memory", {}),
+    "message-passing": ("message passing", {}),
+    "recurrent": ("recurrent", {}),
+    "resnet-block": ("resnet", {}),
+    "transformer-block": ("transformer block", {}),
+}
 
 
 @pytest.mark.parametrize("file", PICTURES)
 def test_picture(file):
     path = GOLDEN / f"{file}.svg"
-    text = svg(GALLERY[PICTURES[file]]())
+    name, options = PICTURES[file]
+    text = svg(GALLERY[name](), **options)
     if os.environ.get("NBKIT_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

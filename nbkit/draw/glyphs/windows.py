@@ -69,7 +69,7 @@ def _settings(placed: Placed) -> Label:
     if isinstance(op, ops.Fold):
         made = parse_spec(placed.step.linear.spec).outs[0] if placed.step.linear else ()
         size = next((str(token.size) for token in made if token.name == op.name), "")
-        parts = [Run("★"), Run("T", italic=True, shift=1), Run(f"{labels.NBSP}{size}")]
+        parts = [Run("★"), Run("T", italic=True, shift=1), Run(f" {size}")]
         stride = f" ↑{op.stride}"
     else:
         op = placed.step.op_as(ops.Window)
