@@ -242,7 +242,8 @@ def continues(step: Step, lane: str, other: str) -> bool:
     """Whether a link is one wire (and not two ports of a box that stand level)."""
     if step.glyph in PASSING:
         return True
-    return step.glyph != "cuboid" and lane == other and lane not in targets(step)
+    several = step.glyph == "torch" and (len(step.ins), len(step.outs)) != (1, 1)
+    return step.glyph != "cuboid" and not several and lane == other and lane not in targets(step)
 
 
 def contiguous(step: Step, lanes: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from nbkit import (
     softmax,
     window,
 )
+from nbkit.language import ops
+from nbkit.language.functions import Apply
 
 
 @nk.diagram("y k, x k, x k -> y k")
@@ -194,6 +196,8 @@ GALLERY: dict[str, Callable[[], Diagram]] = {
     ).on("c=32 x:2=8"),
     "depthwise": lambda: (window("x", 3, dilation=2) >> linear("w ->", per="c")).on("b c=8 x:2"),
     "recurrent": recurrent.diagram,
+    "opaque": lambda: Apply(ops.Torch("my.mixer", "x m -> x n=8")).on("b x m"),
+    "opaque, several": lambda: Apply(ops.Torch("join", "x m, y m -> x m, y")).on("b x m, b y m"),
     "loops with memory": lambda: two_loops(3).on("c=8 x:2=32"),
     "loops that count up": lambda: two_loops(3, mirrored=False).on("c=8 x:2=32"),
     "shared, frozen": lambda: (
