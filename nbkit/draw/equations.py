@@ -38,7 +38,7 @@ from nbkit.draw.terms import (
     moved_ref,
 )
 from nbkit.language import ops
-from nbkit.language.axes import Array, Axis
+from nbkit.language.axes import Array, Axis, parse_spec
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.ops.base import Composite
 from nbkit.language.parts import Block, Repeat, Scan, Stages
@@ -254,7 +254,7 @@ class _Writer:
                 for w in node.ins
             )
             types = tuple(part.wires[w].type for w in node.outs)
-            site = Site(ins, types, self.weigh(node, scope))
+            site = Site(ins, types, self.weigh(node, scope), _kernel(part, node, users))
             formulas = self.formulas(node, site)
             before = [pending[w] for w in node.ins if w in pending]
             title = _called(node) or next((p.title for p in before), "")
@@ -453,6 +453,24 @@ def _users(part: Diagram) -> dict[int, list[Node]]:
         for w in node.ins:
             found.setdefault(w, []).append(node)
     return found
+
+
+def _kernel(part: Diagram, node: Node, users: Mapping[int, list[Node]]) -> tuple[str, ...]:
+    """The axes inside windows that were made just before a linear map, or are added up just after it."""
+    if not isinstance(node.op, ops.Linear):
+        return ()
+    made = {w: other for other in part.nodes for w in other.outs}
+    names: list[str] = []
+    before = made.get(node.ins[0])
+    consumed = {token.name for token in parse_spec(node.op.spec).ins[0]}
+    while before is not None and isinstance(before.op, ops.Window) and before.op.axis not in consumed:
+        names.insert(0, before.op.name)
+        before = made.get(before.ins[0])
+    after = users.get(node.outs[0], [])
+    while not node.op.bias and len(after) == 1 and isinstance(after[0].op, ops.Fold):
+        names.insert(0, after[0].op.name)
+        after = users.get(after[0].outs[0], [])
+    return tuple(names)
 
 
 def _joins(part: Diagram, node: Node, users: Mapping[int, list[Node]], term: Term) -> bool:

@@ -15,6 +15,7 @@ from nbkit.draw.terms import (
     Bracket,
     Call,
     Cases,
+    Deviation,
     Equal,
     Fixed,
     Index,
@@ -71,11 +72,20 @@ class Formula:
 
 @dataclass(frozen=True)
 class Site:
-    """One application of an op: its operands, its outputs, and its weights by letter, name and sides."""
+    """One application of an op: its operands, its outputs, and its weights by letter, name and sides.
+
+    `kernel`: axes inside windows that were made just before, or are added up just after.
+    """
 
     ins: tuple[Operand, ...]
     outs: tuple[Array, ...]
     weight: Callable[[str, str, tuple[Axis, ...], tuple[Axis, ...]], Callable[[Iterable[Place]], Ref]]
+    kernel: tuple[str, ...] = ()
+
+    def side(self, axes: Iterable[Axis]) -> tuple[Axis, ...]:
+        """One side of a weight: inside of windows last, as kernels are stored."""
+        names = self.kernel
+        return tuple(sorted(axes, key=lambda a: names.index(a.name) if a.name in names else -1))
 
 
 def indices(array: Iterable[Axis]) -> dict[str, Place]:
@@ -118,8 +128,8 @@ def _(op: ops.Linear, site: Site) -> list[Formula]:
     (operand,), (out,) = site.ins, site.outs
     spec = parse_spec(op.spec)
     per = tuple(out[name] for name in op.per.split())
-    rows = tuple(out[token.name] for token in spec.outs[0])
-    cols = tuple(operand.array[token.name] for token in spec.ins[0])
+    rows = site.side(out[token.name] for token in spec.outs[0])
+    cols = site.side(operand.array[token.name] for token in spec.ins[0])
     summed = _bound(cols, out.names)
     own = [Index(axis) for axis in (*per, *rows)]
     weight = site.weight("W", "weight", (*per, *rows), cols)((*own, *summed.values()))
@@ -369,7 +379,7 @@ def _(op: ops.Torch, site: Site) -> list[Formula]:
 
 @formula.register
 def _(op: ops.Pullback, site: Site) -> list[Formula]:
-    """Gradients at the argument of a function; those of norms and reductions are written by their name."""
+    """Gradients at the argument of a function; those of reductions are written by their name."""
     value, *others = (operand.at(indices(operand.array)) for operand in site.ins)
     if op.of == "softmax":
         inner = Over("sum", _over(site.ins[0].array, op.axes), Times((value, others[0])))
@@ -378,4 +388,15 @@ def _(op: ops.Pullback, site: Site) -> list[Formula]:
         by_result = op.how in BY_RESULT
         note = f"{op.how} differentiated, in terms of its {'result' if by_result else 'argument'}"
         return [Formula(Times((others[0], Call(f"{op.how}'", value))), note=note)]
+    if op.of == "norm":
+        array = site.ins[0].array
+        gone = op.per.split() if op.how == "batch" else ()
+        over = tuple(i for i in _over(array, " ".join(array.names)) if i.axis.name not in gone)
+        over = over if op.how == "batch" else _over(array, op.axes)
+        how, x, dy = "rms" if op.how == "rms" else "layer", site.ins[0].ref(indices(array)), others[0]
+        normal = Normal(how, over, x, op.eps)
+        along = Times((normal, Over("mean", over, Times((dy, normal)))))
+        level = () if op.how == "rms" else (Call("neg", Over("mean", over, dy)),)
+        change = Plus((dy, *level, Call("neg", along)))
+        return [Formula(Times((Call("reciprocal", Deviation(how, over, x, op.eps)), change)))]
     return _named(f"{op.of} {op.how}".strip() + "'", site)

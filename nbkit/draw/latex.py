@@ -17,6 +17,7 @@ from nbkit.draw.terms import (
     Call,
     Cases,
     Condition,
+    Deviation,
     Equal,
     Fixed,
     Index,
@@ -249,11 +250,24 @@ def _(term: Softmax) -> tuple[str, int]:
 @latex.register
 def _(term: Normal) -> tuple[str, int]:
     x = latex(term.body)[0]
-    over = f"_{{{join(term.indices)}}}" if term.indices else ""
-    if term.how == "rms":
-        return rf"\frac{{{x}}}{{\sqrt{{\mathbb{{E}}{over} {x}^2 + \varepsilon}}}}", ATOM
-    mean, variance = rf"\mathbb{{E}}{over} {x}", rf"\mathrm{{Var}}{over} {x}"
-    return rf"\frac{{{x} - {mean}}}{{\sqrt{{{variance} + \varepsilon}}}}", ATOM
+    above = x if term.how == "rms" else rf"{x} - \mathbb{{E}}{_below(term.indices)} {x}"
+    return rf"\frac{{{above}}}{{{_deviation(term)}}}", ATOM
+
+
+@latex.register
+def _(term: Deviation) -> tuple[str, int]:
+    return _deviation(term), ATOM
+
+
+def _deviation(term: Normal | Deviation) -> str:
+    x, over = latex(term.body)[0], _below(term.indices)
+    squares = rf"\mathbb{{E}}{over} {x}^2" if term.how == "rms" else rf"\mathrm{{Var}}{over} {x}"
+    return rf"\sqrt{{{squares} + \varepsilon}}"
+
+
+def _below(indices: Iterable[Index]) -> str:
+    below = join(indices)
+    return f"_{{{below}}}" if below else ""
 
 
 @latex.register

@@ -191,6 +191,16 @@ class Normal:
 
 
 @dataclass(frozen=True, slots=True)
+class Deviation:
+    """√(var + eps) ("layer"), or √(mean body² + eps) ("rms"), over indices."""
+
+    how: str
+    indices: tuple[Index, ...]
+    body: Ref
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A scalar function of a term."""
 
@@ -240,7 +250,20 @@ class Opaque:
 
 
 Term = (
-    Ref | Number | Plus | Times | Over | Softmax | Normal | Call | Cases | Bracket | Position | Top | Opaque
+    Ref
+    | Number
+    | Plus
+    | Times
+    | Over
+    | Softmax
+    | Normal
+    | Deviation
+    | Call
+    | Cases
+    | Bracket
+    | Position
+    | Top
+    | Opaque
 )
 
 

@@ -21,6 +21,7 @@ from nbkit.draw.terms import (
     Call,
     Cases,
     Condition,
+    Deviation,
     Equal,
     Fixed,
     Index,
@@ -96,7 +97,9 @@ FUNCTIONS = {
     "sg": lambda x: x,
     "dropout": lambda x: x,  # in evaluation
     "trunc": math.trunc,
-    "relu'": lambda y: float(y > 0),  # derivatives: of relu and tanh in terms of the result
+    "sigmoid'": lambda y: y * (1 - y),
+    "gelu'": lambda x: (1 + math.erf(x / math.sqrt(2))) / 2 + x * exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "relu'": lambda y: float(y > 0),  # of relu, tanh and sigmoid in terms of the result
     "tanh'": lambda y: 1 - y * y,
     "square'": lambda x: 2 * x,
 }
@@ -217,11 +220,11 @@ class Interpreter:
                 return REDUCTIONS[how](values) if values else 0.0
             case Softmax(over, body):
                 return math.exp(of(body) - logsumexp([of(body, at) for at in positions(*over)]))
-            case Normal(how, over, body, eps):
+            case Normal(how, over, body, eps) | Deviation(how, over, body, eps):
                 values = [of(body, at) for at in positions(*over)]
                 mean = sum(values) / len(values) if how == "layer" else 0.0
-                variance = sum((v - mean) ** 2 for v in values) / len(values)
-                return (of(body) - mean) / math.sqrt(variance + eps)
+                spread = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values) + eps)
+                return spread if isinstance(term, Deviation) else (of(body) - mean) / spread
             case Call(function, body):
                 return FUNCTIONS[function](of(body))
             case Cases(cases, otherwise):

@@ -204,12 +204,34 @@ def test_components(name: str) -> None:
     check(diagram.at(**dict.fromkeys(diagram.free(), 2)))
 
 
-def test_an_lstm_reads_as_in_the_paper() -> None:
-    text = catalogue()["lstm"]().equations()
-    assert (
-        r"\mathit{memory}^{(t + 1)}_{h} &= \sigma\left(C_{h,\,1}\right) \, \mathit{memory}^{(t)}_{h} + "
-        r"\sigma\left(C_{h,\,0}\right) \, \tanh\left(C_{h,\,2}\right)"
-    ) in text
+@pytest.mark.parametrize(
+    "name", ["attention", "transformer-block", "conv", "depthwise-conv", "transposed-conv", "lstm", "lora"]
+)
+def test_backward_passes(name: str) -> None:
+    diagram = nk.components.depthwise_conv(3).on("c=2 x:2=2") if "depth" in name else catalogue()[name]()
+    check(diagram.at(**dict.fromkeys(diagram.free(), 2)).reverse().diagram)
+
+
+def test_the_gradient_of_a_norm() -> None:
+    for how in ("layer", "rms"):
+        check(pulled("norm", how=how, axes="m").on("x=2 m=3, x=2 m=3"))
+    check(pulled("norm", how="batch", per="c").on("b=3 c=2, b=3 c=2"))
+
+
+@nk.diagram("h, g=3 h -> h")
+def forgetful(memory, gates):
+    def gate(i):
+        return nk.index("g", i)(gates)
+
+    return (gate(0) >> nk.sigmoid) * memory + (gate(1) >> nk.sigmoid) * (gate(2) >> nk.tanh)
+
+
+def test_gates_read_as_in_the_papers() -> None:
+    line = forgetful.diagram().equations().splitlines()[-2]
+    assert line == (
+        r"A_{h} &= \sigma\left(\mathit{gates}_{0,\,h}\right) \, \mathit{memory}_{h} + "
+        r"\sigma\left(\mathit{gates}_{1,\,h}\right) \, \tanh\left(\mathit{gates}_{2,\,h}\right)"
+    )
 
 
 def test_every_op_has_a_formula_of_its_own() -> None:
