@@ -6,71 +6,41 @@ Derivatives are those that torch uses, also where a function has a corner (relu 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def _gelu(x: Tensor) -> Tensor:
+def gelu_slope(x: Tensor) -> Tensor:
+    """Φ(x) + x φ(x)."""
     density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
     return 0.5 * (1 + torch.erf(x / math.sqrt(2))) + x * density
 
 
-def _gelu_tanh(x: Tensor) -> Tensor:
+def gelu_tanh_slope(x: Tensor) -> Tensor:
+    """The slope of GELU's approximation by tanh."""
     c = math.sqrt(2 / math.pi)
     t = torch.tanh(c * (x + 0.044715 * x**3))
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
 
 
-def _silu(x: Tensor) -> Tensor:
+def silu_slope(x: Tensor) -> Tensor:
+    """The slope of x σ(x)."""
     s = torch.sigmoid(x)
     return s * (1 + x * (1 - s))
 
 
-def _mish(x: Tensor) -> Tensor:
+def mish_slope(x: Tensor) -> Tensor:
+    """The slope of x tanh(softplus(x))."""
     t = torch.tanh(torch.nn.functional.softplus(x))
     return t + x * (1 - t * t) * torch.sigmoid(x)
 
 
-def _hardswish(x: Tensor) -> Tensor:
-    inner = torch.where(x <= 3, x / 3 + 0.5, torch.ones_like(x))
-    return torch.where(x < -3, torch.zeros_like(x), inner)
-
-
-# Of the result y where the language says so (`ops.pullback.BY_RESULT`), else of the argument x.
-SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": lambda y: (y > 0).to(y.dtype),
-    "tanh": lambda y: 1 - y * y,
-    "sigmoid": lambda y: y * (1 - y),
-    "exp": lambda y: y,
-    "sqrt": lambda y: 0.5 / y,
-    "reciprocal": lambda y: -y * y,
-    "rsqrt": lambda y: -0.5 * y**3,
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-    "square": lambda x: 2 * x,
-    "abs": torch.sign,
-    "neg": lambda x: -torch.ones_like(x),
-    "sign": torch.zeros_like,
-    "sin": torch.cos,
-    "cos": lambda x: -torch.sin(x),
-    "log": torch.reciprocal,
-    "log1p": lambda x: 1 / (1 + x),
-    "softplus": lambda x: torch.where(x > 20, torch.ones_like(x), torch.sigmoid(x)),
-    "elu": lambda x: torch.where(x > 0, torch.ones_like(x), torch.exp(x)),
-    "leaky_relu": lambda x: torch.where(x > 0, 1.0, 0.01).to(x.dtype),
-    "relu6": lambda x: ((x > 0) & (x < 6)).to(x.dtype),
-    "hardswish": _hardswish,
-    "mish": _mish,
-    "erf": lambda x: 2 / math.sqrt(math.pi) * torch.exp(-x * x),
-}
-
-
-def slope(function: str, value: Tensor) -> Tensor:
-    """f′ at every element, from the result or from the argument."""
-    return SLOPES[function](value)
+def hardswish_slope(x: Tensor) -> Tensor:
+    """The slope of x relu6(x + 3) / 6."""
+    inner = torch.where(x <= 3, x / 3 + 0.5, 1.0)
+    return torch.where(x < -3, 0.0, inner)
 
 
 def softmax_pullback(p: Tensor, dy: Tensor, places: Sequence[int]) -> Tensor:
@@ -112,5 +82,9 @@ def where_pullback(x: Tensor, y: Tensor, dy: Tensor) -> Tensor:
 
 
 WORDS: dict[str, object] = {
-    word.__name__: word for word in (slope, softmax_pullback, norm_pullback, reduce_pullback, where_pullback)
-}
+    word.__name__: word
+    for word in (
+        gelu_slope, gelu_tanh_slope, hardswish_slope, mish_slope, norm_pullback, reduce_pullback, silu_slope,
+        softmax_pullback, where_pullback,
+    )
+}  # fmt: skip

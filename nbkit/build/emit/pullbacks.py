@@ -1,11 +1,38 @@
-"""Pullbacks: calls of the formulas in `nbkit.build.pullbacks`."""
+"""Pullbacks: derivatives written out, and calls of the formulas in `nbkit.build.pullbacks`."""
 
 from __future__ import annotations
+
+import math
 
 from nbkit.build.emit.base import emit, of
 from nbkit.build.forward import Forward
 from nbkit.build.plan import Step
 from nbkit.language.ops.pullback import Pullback
+
+# Of the result y where the language says so (`ops.pullback.BY_RESULT`), else of the argument x; times dy.
+SLOPES = {
+    "relu": "{dy} * ({x} > 0)",
+    "tanh": "{dy} * (1 - {x} * {x})",
+    "sigmoid": "{dy} * {x} * (1 - {x})",
+    "exp": "{dy} * {x}",
+    "sqrt": "{dy} * 0.5 / {x}",
+    "reciprocal": "-{dy} * {x} * {x}",
+    "rsqrt": "-0.5 * {dy} * {x} ** 3",
+    "square": "{dy} * 2 * {x}",
+    "abs": "{dy} * torch.sign({x})",
+    "neg": "-{dy}",
+    "sign": "torch.zeros_like({dy})",
+    "sin": "{dy} * torch.cos({x})",
+    "cos": "-{dy} * torch.sin({x})",
+    "log": "{dy} / {x}",
+    "log1p": "{dy} / (1 + {x})",
+    "softplus": "{dy} * torch.where({x} > 20, 1.0, torch.sigmoid({x}))",
+    "elu": "{dy} * torch.where({x} > 0, 1.0, torch.exp({x}))",
+    "leaky_relu": "torch.where({x} > 0, {dy}, 0.01 * {dy})",
+    "relu6": "{dy} * (({x} > 0) & ({x} < 6))",
+    "erf": f"{{dy}} * {2 / math.sqrt(math.pi)!r} * torch.exp(-{{x}} * {{x}})",
+    **{name: f"{{dy}} * {name}_slope({{x}})" for name in ("gelu", "gelu_tanh", "silu", "mish", "hardswish")},
+}
 
 
 @emit.register
@@ -24,7 +51,7 @@ def _(op: Pullback, f: Forward, step: Step) -> None:
     texts = [f.aligned(value, x.dims) for value in others]
     match op.of:
         case "elementwise":
-            code = f"{texts[0]} * slope({op.how!r}, {x.text})"
+            code = SLOPES[op.how].format(x=x.text, dy=texts[0])
         case "softmax":
             places = ", ".join(str(x.at(dim)) for dim in over)
             code = f"softmax_pullback({x.text}, {texts[0]}, ({places},))"
