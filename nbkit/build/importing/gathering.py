@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,7 +98,7 @@ def gather(
     unify_copies(cells)
     look_for_roles(cells, inputs, wires)
     cells = without_batch(cells, inputs, wires, orders)
-    _keys(cells)
+    shared = _keys(cells)
     everything = [*inputs, *(w for cell in cells for w in (*cell.ins, *cell.outs))]
     letters = Letters(choose(list({id(w): w for w in everything}.values()), inputs))
     given = [(wire, array_of(wire.atoms, wire.bound, letters)) for wire in inputs]
@@ -109,7 +110,9 @@ def gather(
         leaves = pytree.tree_leaves(result)
         return [leaves[i] for i in outputs.places]
 
-    return Gathered(diagram, carries, reader, picks, list(dict.fromkeys(reader.notes)))
+    return Gathered(
+        diagram, carries, reader, picks, [*dict.fromkeys(reader.notes), *_copied(carries, shared)]
+    )
 
 
 def _conclude(reader: Reader) -> tuple[list[Wire], list[tuple[Atom, ...]]]:
@@ -126,8 +129,8 @@ def _conclude(reader: Reader) -> tuple[list[Wire], list[tuple[Atom, ...]]]:
     return wires, orders
 
 
-def _keys(cells: list[Cell]) -> None:
-    """One key for all uses of one weight."""
+def _keys(cells: list[Cell]) -> set[tuple[object, ...]]:
+    """One key for all uses of one weight; which weights have one."""
     users: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
         if cell.kind in ("linear", "embed", "parameter"):
@@ -138,3 +141,11 @@ def _keys(cells: list[Cell]) -> None:
             number += 1
             for cell in mine:
                 cell.settings["key"] = f"shared_{number}"
+    return {identity for identity, mine in users.items() if len(mine) > 1}
+
+
+def _copied(carries: dict[str, Carry], shared: set[tuple[object, ...]]) -> list[str]:
+    """What to say of weights that the module has once and the diagram several times."""
+    count = Counter(carry.identity for carry in carries.values() if carry.identity not in shared)
+    names = dict.fromkeys(str(identity[0]) for identity, n in count.items() if n > 1)
+    return [f"used more than once, carried as copies: {', '.join(names)}"] if names else []

@@ -9,6 +9,7 @@ from sympy import Expr
 from torch import Tensor, fx
 
 from nbkit.build.importing.cells import Const, Scope, Stack
+from nbkit.language.errors import DiagramError
 
 VIEWS_OF_WEIGHTS = frozenset(
     ["t", "transpose", "permute", "view", "reshape", "unflatten", "flatten", "unsqueeze", "squeeze", "slice",
@@ -93,3 +94,13 @@ def hinted(fake: Tensor) -> int:
     for n in fake.shape:
         total *= int(getattr(getattr(n, "node", None), "hint", n) or 1)
     return total
+
+
+def no_words(node: fx.Node, reason: str) -> DiagramError:
+    """The error for a call that is neither understood nor fit for a box."""
+    stack = stack_of(node)
+    where = f" in module '{'.'.join(scope.name for scope in stack)}'" if stack else ""
+    return DiagramError(
+        f"from_torch: {node.target}{where} can be no part of a diagram, not even as an opaque box: {reason}\n"
+        "  give every size in axes (or none), or import the modules around it one by one"
+    )

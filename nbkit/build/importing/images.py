@@ -57,7 +57,7 @@ def _root(atom: Atom) -> Name:
 
 
 def _pairs(cells: Sequence[Cell]) -> Pairs:
-    """The axes that neighbouring windows, folds and merges slide over: the first and the second of an image."""
+    """The axes that neighbouring windows, folds and merges work on: the first and the second of an image."""
     found: Pairs = {}
     for before, after in pairwise(cells):
         if before.kind == after.kind and before.kind in _PAIRED and before.outs[0] is after.ins[0]:

@@ -23,9 +23,10 @@ def input_value(r: Reader, node: fx.Node, fake: Tensor, tokens: tuple[Token, ...
     """An input of the module, one axis for each dimension, with the names that the user gave."""
     if tokens is not None and len(tokens) != fake.dim():
         shown = " ".join(map(str, tokens))
+        sizes = tuple(int(r.hint(r.size(n))) for n in fake.shape)
         raise DiagramError(
             f"from_torch: axes '{shown}' name {len(tokens)} dimensions, but input '{node.name}' has "
-            f"{fake.dim()}, of sizes {tuple(fake.shape)}; give one axis for each"
+            f"{fake.dim()}, of sizes {sizes}; give one axis for each"
         )
     dims = []
     for place, size in enumerate(fake.shape):

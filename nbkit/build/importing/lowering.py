@@ -121,6 +121,7 @@ LOWER: dict[str, Lower] = {
     "embed": _embed,
     "expand": lambda c, n: ops.Expand(n.tokens(c.axes["axes"])),
     "fold": _fold,
+    "indices": lambda c, n: ops.Indices(n.of(c.axes["axis"][0])),
     "linear": _linear,
     "mask": _mask,
     "merge": lambda c, n: ops.Merge(" -> ".join(_regroup(c, n))),

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Integer, Symbol, floor
 from torch import Tensor, fx
 from torch.export.graph_signature import InputKind
 from torch.fx.node import map_aggregate, map_arg
+from torch.utils._sympy.functions import FloorDiv
 
 from nbkit.build.importing.cells import (
     Carry,
@@ -36,12 +37,13 @@ from nbkit.build.importing.graphs import (
     leaves,
     mutates,
     needed_for,
+    no_words,
     stack_of,
 )
 from nbkit.build.importing.inputs import input_value
 from nbkit.language.axes import Token
 from nbkit.language.errors import DiagramError
-from nbkit.language.sizes import symbol
+from nbkit.language.sizes import canonical, symbol
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
@@ -78,6 +80,7 @@ class Reader(Desk):
     notes: list[str] = field(default_factory=list)
     opaque: Counter[str] = field(default_factory=Counter)
     symbols: dict[Symbol, Expr] = field(default_factory=dict)
+    hints: dict[Expr, int] = field(default_factory=dict)
     outputs: list[Any] = field(default_factory=list)
     fallback: Rule | None = None
     phrases: dict[fx.Node, Any] = field(default_factory=dict)
@@ -163,7 +166,10 @@ class Reader(Desk):
             self._undo(before)
             if self.fallback is None:
                 raise
-            result = self.fallback(self, node, args, named, str(reason))
+            try:
+                result = self.fallback(self, node, args, named, str(reason))
+            except Unsuitable as still:
+                raise no_words(node, str(still)) from None
             self._verify(result, val)
             self.opaque[str(target)] += 1
         return result
@@ -231,7 +237,7 @@ class Reader(Desk):
             if sum(hinted(f) for f in fakes) > LARGEST_CONSTANT:
                 return None
             with torch.no_grad():
-                result = target(*map_aggregate(args, concrete), **map_aggregate(named, concrete))
+                result = target(*map_aggregate(args, self._known), **map_aggregate(named, self._known))
             if isinstance(result, tuple | list):
                 return [self._constant(r, node, fake=f) for r, f in zip(result, fakes, strict=True)]
             found = self._constant(result, node, fake=fakes[0] if fakes else None)
@@ -240,8 +246,11 @@ class Reader(Desk):
             return self._viewed(args[0], target, args[1:], named, val)
         return None
 
+    def _known(self, x: Any) -> Any:
+        return int(self.hint(x)) if isinstance(x, Expr) else concrete(x)
+
     def _viewed(self, weight: Weight, target: Any, args: Any, named: Any, val: Any) -> Any:
-        rest, words = map_aggregate(args, concrete), map_aggregate(named, concrete)
+        rest, words = map_aggregate(args, self._known), map_aggregate(named, self._known)
         what = (str(target), str(rest), str(words))
         if isinstance(val, tuple | list):
 
@@ -269,9 +278,20 @@ class Reader(Desk):
             for s in found.free_symbols:
                 if s not in self.symbols:
                     self.symbols[s] = symbol(s.name)
-            return found.xreplace(self.symbols)
+                self.hints[self.symbols[s]] = int(n.node.shape_env.backed_var_to_val[s])
+            return canonical(found.replace(FloorDiv, self._divided).xreplace(self.symbols))
         expression: Expr = n
         return expression
+
+    def _divided(self, top: Expr, bottom: Expr) -> Expr:
+        """A division that leaves no rest in the example is taken to leave none ever."""
+        known = {s: self.hints.get(self.symbols.get(s, s), 1) for s in top.free_symbols | bottom.free_symbols}
+        exact = (top / bottom).subs(known).is_integer
+        return top / bottom if exact else floor(top / bottom)
+
+    def hint(self, size: Expr) -> Expr:
+        """What a size is in the example."""
+        return size.subs(self.hints)
 
     def _verify(self, result: Any, val: Any) -> None:
         """What a rule made has the sizes that torch says."""

@@ -33,11 +33,13 @@ def windowed(
     atom.hint(letters[0], 3)
     reach = dilation * (size - 1)
     out_size = floor((atom.size + sum(padding) - reach - 1) / Integer(stride)) + 1
-    moved, inside = atom.resized(out_size), fresh(size).hint(letters[1], 3)
-    same_size = (atom.size / stride).is_integer and atom.size / stride == out_size
     total = reach if reach % 2 == 0 else max(reach + 1 - stride, 0)
     ends = (total // 2, total - total // 2)
-    text = "same" if same_size and padding == ends else _numbers(padding)
+    if padding == ends and r.hint(atom.size / stride) == r.hint(out_size):
+        text, out_size = "same", atom.size / stride
+    else:
+        text = _numbers(padding)
+    moved, inside = atom.resized(out_size), fresh(size).hint(letters[1], 3)
     out = [p for a in value.wire.atoms for p in ((moved, inside) if same(a, atom) else (a,))]
     wire = r.cell(
         "window", [value.wire], out, {"axis": [atom], "name": [inside]},

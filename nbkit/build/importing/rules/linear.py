@@ -9,7 +9,7 @@ from typing import Any
 from sympy import Integer
 
 from nbkit.build.importing.atoms import fresh, keep_apart, same
-from nbkit.build.importing.cells import Carry, Const, Unsuitable, Value, Weight
+from nbkit.build.importing.cells import Carry, Const, Unsuitable, Value, Weight, settled
 from nbkit.build.importing.reader import Reader, rule
 from nbkit.build.importing.rules.pointwise import joined, scaled
 
@@ -141,12 +141,9 @@ def _bounded(r: Reader, value: Value, rows: int) -> None:
 
 def _looked_up(r: Reader, weight: Weight, indices: Const) -> Value:
     """Rows of a table that are known at import: learned positions, or a table of which rows are taken."""
-    from nbkit.build.importing.cells import settled
-
     chosen = settled(indices.tensor)
-    open_ = indices.open
-    if open_:
-        raise Unsuitable("positions up to an open size")
+    if indices.open:
+        return _counted(r, weight, indices)
     rows = weight.carry.then(("rows", indices.order), lambda t: t[chosen])
     distinct = len(set(chosen.reshape(-1).tolist())) == chosen.numel()
     if distinct:
@@ -160,6 +157,25 @@ def _looked_up(r: Reader, weight: Weight, indices: Const) -> Value:
     virtual = [() if n == 1 else (fresh(n),) for n in indices.sizes]
     dims = [mine or theirs for mine, theirs in zip(found.dims[:-1], virtual, strict=True)]
     return Value(found.wire, (*dims, found.dims[-1]))
+
+
+def _counted(r: Reader, weight: Weight, indices: Const) -> Value:
+    """Rows 0 … x-1 for an open x: the table is looked up by the positions themselves."""
+    count = [n for n in indices.sizes if n != 1]
+    chosen = settled(indices.tensor).reshape(-1)
+    beside = next(
+        ((v.wire, a) for v in r.inputs for a in v.wire.atoms if len(count) == 1 and a.size == count[0]), None
+    )
+    if beside is None or chosen.tolist() != list(range(chosen.numel())):
+        raise Unsuitable("rows of a table that depend on an open size")
+    wire, x = beside
+    places = r.cell("indices", [wire], [x], {"axis": [x]}, bound=x.size)
+    produced = fresh(weight.shape[1]).hint("m", 2)
+    out = r.cell(
+        "embed", [places], [x, produced], {"outs": [produced]}, {"weight": weight.carry},
+        rows=weight.shape[0],
+    )  # fmt: skip
+    return Value(out, (*((x,) if n == count[0] else () for n in indices.sizes), (produced,)))
 
 
 def _table(r: Reader, weight: Weight, chosen: Any) -> Value:

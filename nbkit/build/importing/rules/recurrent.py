@@ -111,7 +111,7 @@ def _scan(
     slots: list[list[Any]] = [[("b", d) if d in batch else ("own", d) for d in range(rank)]]
     states = [r.value(state, value.wire) for state in begin]
     slots += [[*(("b", d) for d in batch), "n"] for _ in states]
-    order = [*(("b", d) for d in batch), *(("own", d) for d in range(rank) if d not in batch), "n"]
+    order = [*(("b", d) for d in batch), ("own", time), "n"]  # features and state may share a name
     (value, *states), found = r.align([value, *states], slots, order)
     n = found["n"][0] if len(found["n"]) == 1 else None
     t, m = value.dims[time][0], value.dims[-1][0]

@@ -192,3 +192,25 @@ def _remerged(r: Reader, value: Value, sizes: list[Expr]) -> Value:
     split, parts = r.split(merged, atom, [n for n in sizes if n != 1])
     rest = iter(parts)
     return replace(split, dims=tuple(() if n == 1 else (next(rest),) for n in sizes))
+
+
+@rule("pixel_shuffle")
+def _pixel_shuffle(r: Reader, x: Any, upscale_factor: int) -> Value:
+    value = r.value(x)
+    *outer, c, i, j = value.sizes
+    times = Integer(upscale_factor)
+    apart = regrouped(r, value, [*outer, c / times**2, times, times, i, j])
+    n = len(outer)
+    first, a, b, rows, cols = apart.dims[n:]
+    return replace(apart, dims=(*apart.dims[:n], first, (*rows, *a), (*cols, *b)))
+
+
+@rule("pixel_unshuffle")
+def _pixel_unshuffle(r: Reader, x: Any, downscale_factor: int) -> Value:
+    value = r.value(x)
+    *outer, c, i, j = value.sizes
+    times = Integer(downscale_factor)
+    apart = regrouped(r, value, [*outer, c, i / times, times, j / times, times])
+    n = len(outer)
+    first, rows, a, cols, b = apart.dims[n:]
+    return replace(apart, dims=(*apart.dims[:n], (*first, *a, *b), rows, cols))
