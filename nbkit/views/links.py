@@ -44,7 +44,8 @@ def drawn(svg: str) -> dict[str, Drawn]:
             continue
         roles = [name for name in given.get("class", "").split() if name.startswith("f-")]
         fill = given.get("fill", "none")
-        part = Drawn(attribute, path, *((fill, roles[0]) if fill != "none" and roles else ("", "")))
+        plate = fill != "none" and bool(roles) and roles[0] != "f-ink"  # bars and dots are ink, and no ground
+        part = Drawn(attribute, path, *((fill, roles[0]) if plate else ("", "")))
         if path not in found or (part.fill and not found[path].fill):
             found[path] = part
         also = given.get("data-also", "")

@@ -180,3 +180,11 @@ def test_words_are_marked_and_nothing_is_lost() -> None:
 def test_the_name_at_the_top_is_this_one() -> None:
     assert nk.code is code
     assert repr(nk.code(linear("m -> n=3").on("x m"), m=2)) == "<Code of diagram: R[x m=2] -> R[x n=3]>"
+
+
+def test_a_bar_is_ink_and_no_ground_for_its_line() -> None:
+    """The line of a view would be written in ink on ink."""
+    page = code(catalogue()["image-mlp"]()).html()
+    row = next(row for row in page.split("<tr ") if "view = x" in row)
+    assert "bgcolor" not in row
+    assert 'data-on="p' in row, "it is linked to the bar all the same"
