@@ -55,6 +55,7 @@ _PLAIN = (  # what takes elements at plain indices
     *_POINTWISE, *_PRODUCTS, ops.Softmax, ops.Norm, ops.Reduce, ops.Mask, ops.Dropout, ops.Rename,
     ops.Transpose, ops.Merge,
 )  # fmt: skip
+_LONGEST_KEY = 8  # longer keys give way to the name of the node
 _MOST_ELEMENTS = 3  # of a pointwise term that joins another
 
 
@@ -116,6 +117,7 @@ class Equations(str):
 
 
 _END_OF_ROW = " \\\\\n"
+_MOST_ROWS = 24  # of a brace on a page
 _LONGEST_DISPLAY = 4000  # characters; MathJax 3 gives up at 5120
 _BEGIN, _END = "\\begin{align*}\n", "\n\\end{align*}\n"
 
@@ -133,9 +135,10 @@ def equations(diagram: Diagram, *, fused: bool = True, depth: int | None = None)
     """
     lines, ins, outs = _Writer(diagram, fused, depth).whole()
     first, last = _declared(diagram, ins), _results(lines, outs)
-    text = Equations(f"{_BEGIN}{_END_OF_ROW.join([*first, *_rows(lines), *last])}{_END}")
+    rows = [*first, *_opened(lines), *last]
+    text = Equations(f"{_BEGIN}{_END_OF_ROW.join(rows)}{_END}")
     text.lines, text.ins, text.outs = lines, tuple(ins), tuple(outs)
-    text.displays = tuple(_displays(first, lines, last))
+    text.displays = tuple(_displays(rows))
     return text
 
 
@@ -178,6 +181,7 @@ class _Writer:
         self.diagram, self.fused, self.depth = diagram, fused, depth
         self.above = _titles(diagram)
         self.keys: dict[str, tuple[str, Weight]] = {}
+        self.titles: dict[str, str] = {}  # what stands above shared weights
         bodies = (body for _, node in diagram.walk() for _, body in node.op.insides())
         axes = {axis.name for part in (diagram, *bodies) for wire in part.wires for axis in wire.type}
         self.counters = [letter for letter in _COUNTERS if letter not in axes] or ["λ"]
@@ -219,7 +223,9 @@ class _Writer:
             mine = Weight(f"{scope.module}{node.id}", name, rows, cols, key if name == "weight" else "")
             letter, first = self.keys.setdefault(mine.key, (letter, mine)) if mine.key else (letter, mine)
             marks = [] if mine.key else [word(i.axis.name) for i in scope.loops]
-            title = word(key, "mathrm") if mine.key else self.above[f"{scope.path}{node.id}"]
+            own = self.above[f"{scope.path}{node.id}"]
+            short = word(key, "mathrm") if len(key) <= _LONGEST_KEY else ""
+            title = self.titles.setdefault(mine.key, short or own) if mine.key else own
             bold = _BOLD.get(letter, rf"\mathbf{{{letter}}}")
             symbol = Symbol(bold, first, r",\,".join([title] * bool(title) + marks))
             turned = first is not mine and _turned(first, mine)
@@ -605,29 +611,31 @@ def _title(line: Group | Loop) -> str:
     return rf"\substack{{{_prose(line.title)} \\ {_range(line)}}}"
 
 
-def _displays(first: list[str], lines: Iterable[Line], last: list[str]) -> list[str]:
-    """The rows in pieces that are not too long; a long brace is opened, behind its title."""
-    found: list[list[str]] = [[]]
-
-    def add(rows: Iterable[str]) -> None:
-        for row in rows:
-            if sum(map(len, found[-1])) + len(row) > _LONGEST_DISPLAY:
-                found.append([])
-            found[-1].append(row)
-
-    add(first)
+def _opened(lines: Iterable[Line]) -> list[str]:
+    """Rows, where a brace that is too long for a page is opened: its lines follow its title."""
+    rows = []
     for line in lines:
-        rows = _rows([line])
-        if isinstance(line, Equation) or len(rows[0]) <= _LONGEST_DISPLAY:
-            add(rows)
+        (row,) = _rows([line])
+        if isinstance(line, Equation) or (_height(line) <= _MOST_ROWS and len(row) <= _LONGEST_DISPLAY):
+            rows.append(row)
         else:
-            add([f"&{_title(line)}\\colon"])
+            rows += [f"&{_title(line)}\\colon", *_opened(line.lines)]
+    return rows
+
+
+def _height(line: Line) -> int:
+    """How many equations stand in a line."""
+    return 1 if isinstance(line, Equation) else sum(map(_height, line.lines))
+
+
+def _displays(rows: Iterable[str]) -> list[str]:
+    """The rows in pieces that MathJax accepts."""
+    found: list[list[str]] = [[]]
+    for row in rows:
+        if sum(map(len, found[-1])) + len(row) > _LONGEST_DISPLAY:
             found.append([])
-            for piece in _displays([], line.lines, []):
-                add([piece])
-            found.append([])
-    add(last)
-    return [_END_OF_ROW.join(rows) for rows in found if rows]
+        found[-1].append(row)
+    return [_END_OF_ROW.join(piece) for piece in found if piece]
 
 
 def _range(loop: Loop) -> str:

@@ -200,11 +200,7 @@ def step(one: Step | None) -> str:
 def _(term: Ref) -> tuple[str, int]:
     above = r",\,".join(part for part in (term.symbol.above, step(term.step)) if part)
     below = join(term.places)
-    letter = (
-        f"{{{term.symbol.letter}}}"
-        if "_" in term.symbol.letter or "'" in term.symbol.letter
-        else term.symbol.letter
-    )
+    letter = f"{{{term.symbol.letter}}}" if "_" in term.symbol.letter else term.symbol.letter
     return f"{letter}{f'^{{{above}}}' * bool(above)}{f'_{{{below}}}' * bool(below)}", ATOM
 
 
@@ -276,8 +272,7 @@ def _(term: Call) -> tuple[str, int]:
         return _WRITTEN[term.function].format(latex(term.body)[0]), ATOM
     if term.function == "neg":
         return f"-{bound(term.body, PRODUCT)}", PRODUCT
-    name = _NAMED.get(term.function, rf"\operatorname{{{letters(term.function)}}}")
-    return rf"{name}\left({latex(term.body)[0]}\right)", ATOM
+    return rf"{_function(term.function)}\left({latex(term.body)[0]}\right)", ATOM
 
 
 @latex.register
@@ -308,4 +303,10 @@ def _(term: Top) -> tuple[str, int]:
 @latex.register
 def _(term: Opaque) -> tuple[str, int]:
     arguments = ", ".join(latex(Ref(ref.symbol, (), ref.step))[0] for ref in term.arguments)
-    return rf"\operatorname{{{letters(term.name)}}}\left({arguments}\right)_{{{join(term.places)}}}", ATOM
+    return rf"{_function(term.name)}\left({arguments}\right)_{{{join(term.places)}}}", ATOM
+
+
+def _function(name: str) -> str:
+    """The name of a function; a prime stands for its derivative."""
+    plain = name.rstrip("'")
+    return _NAMED.get(plain, rf"\operatorname{{{letters(plain)}}}") + name[len(plain) :]
