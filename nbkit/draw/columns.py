@@ -10,7 +10,9 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Placed, by_role, contiguous, link, out_lanes
+from nbkit.draw.lanes import FRAMES, PASSING, Bundle, Placed, by_role
+from nbkit.draw.links import link
+from nbkit.draw.order import contiguous, out_lanes
 from nbkit.draw.steps import Flow, Nothing, Region, Step, Value, chain
 
 

@@ -12,19 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nbkit.draw import labels, passes
+from nbkit.draw.fusing import convolution, fill, moves_nothing, named_by
 from nbkit.draw.labels import Label, Run
 from nbkit.draw.lanes import POSITIONS
 from nbkit.draw.loops import Families, Loop, loops, turns
 from nbkit.draw.steps import Flow, Fold, Nothing, Region, Step, Value, describe
 from nbkit.language import ops
-from nbkit.language.axes import Array, parse_spec
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.ops import Op
 from nbkit.language.ops.base import Composite
 from nbkit.language.parts import Repeat, Scan, Stages
 
 _NOTHING = Nothing()
-_PLATES = {"attention": "attention", "mlp": "ffn", "residual": "residual"}
 _LAMBDA = Run("λ", italic=True)
 
 
@@ -78,7 +77,7 @@ class _Flattener:
             if node.id in fused:
                 continue
             path = f"{scope.prefix}{node.id}"
-            follower = _convolution(part, position, users) if self.fold.conv == "collapsed" else None
+            follower = convolution(part, position, users) if self.fold.conv == "collapsed" else None
             if follower is not None:
                 outs = self.values(part, follower.outs, scope)
                 slides, maps = (node, follower) if isinstance(node.op, ops.Window) else (follower, node)
@@ -103,13 +102,13 @@ class _Flattener:
                 outs = self.values(part, node.outs, scope)
                 made = self.part(position, node, outs, [at[w] for w in node.ins], scope)
                 at.update(zip(node.outs, made, strict=True))
-            elif _moves_nothing(node):
+            elif moves_nothing(node):
                 at[node.outs[0]] = at[node.ins[0]]  # a change of layout moves no wire
             else:
                 outs = self.values(part, node.outs, scope, scaled=isinstance(node.op, ops.Concat))
                 ins = [at[w] for w in node.ins] if node.op.reads else []
                 for value in outs:
-                    value.shown = {**value.shown, **_named_by(node.op, value.array)}
+                    value.shown = {**value.shown, **named_by(node.op, value.array)}
                 self.step(node.op.kind, path, node.op, ins, outs, scope.region)
                 at.update(zip(node.outs, outs, strict=True))
         return [at[w] for w in part.outs]
@@ -138,7 +137,7 @@ class _Flattener:
         op, path = node.op, f"{scope.prefix}{node.id}"
         segment, body = op.insides()[0]
         name, title = body.name, self.title(path, body)
-        plate = Region(path, "plate", title, scope.region, fill=_fill(name, scope.depth), tip=describe(op))
+        plate = Region(path, "plate", title, scope.region, fill=fill(name, scope.depth), tip=describe(op))
         if self.fold.closed(path, scope.depth):
             return self.closed(op, path, title, ins, outs, scope)
         if isinstance(op, Stages) or (isinstance(op, Repeat) and self.fold.unroll):
@@ -229,9 +228,9 @@ class _Flattener:
 
     def single(self, body: Diagram) -> bool:
         """Whether a body is drawn as one glyph: one op, or one convolution."""
-        drawn = [n for n in body.nodes if not _moves_nothing(n)]
+        drawn = [n for n in body.nodes if not moves_nothing(n)]
         if len(drawn) == 2 and self.fold.conv == "collapsed":
-            return body.nodes[0] is drawn[0] and _convolution(body, 0, {drawn[0].outs[0]: 1}) is drawn[1]
+            return body.nodes[0] is drawn[0] and convolution(body, 0, {drawn[0].outs[0]: 1}) is drawn[1]
         return len(drawn) == 1 and not isinstance(drawn[0].op, Composite)
 
     def opened(
@@ -279,59 +278,9 @@ def _along(op: Scan, ins: list[Value]) -> tuple[tuple[Label, ...], Label]:
     return ends[::-1] if op.reverse else ends, back
 
 
-def _named_by(op: Op, array: Array) -> dict[str, Label]:
-    """Labels that say more than sizes: j=2/e for the two largest of e, 3·2 for a dilated window."""
-    match op:
-        case ops.TopK():
-            return {op.name: (*labels.name(op.name), Run(f"={op.k}/"), *labels.name(op.axis))}
-        case ops.Window() if op.dilation > 1:
-            label = labels.axis_label(array[op.name], position=False, known=True)
-            return {op.name: (*label, Run(f"·{op.dilation}"))}
-    return {}
-
-
-def _moves_nothing(node: Node) -> bool:
-    """A change of layout at the end of a block: axes have names, so no wire moves."""
-    return isinstance(node.op, ops.Transpose) and node.id.startswith("layout")
-
-
-def _fill(name: str, depth: int) -> str:
-    for key, fill in _PLATES.items():
-        if key in name:
-            return "mha" if key == "attention" and "multi" in name else fill
-    for key in ("norm", "conv", "pool", "embed"):
-        if key in name:
-            return key
-    return ("region", "inner", "outer")[depth % 3]
-
-
 def _unit(part: Diagram, node: Node, users: Mapping[int, int]) -> Node | None:
     """The unit vectors of indices that only they read: together the identity, which is drawn as a bend."""
     if not isinstance(node.op, ops.Indices) or users.get(node.outs[0], 0) != 1:
         return None
     follower = next((n for n in part.nodes if node.outs[0] in n.ins), None)
     return follower if follower is not None and isinstance(follower.op, ops.OneHot) else None
-
-
-def _convolution(part: Diagram, position: int, users: Mapping[int, int]) -> Node | None:
-    """What makes a convolution of the node at `position`, if it directly follows and nothing else does.
-
-    After a window, the linear map that consumes it; after a linear map that makes windows, their fold.
-    """
-    node = part.nodes[position]
-    if not isinstance(node.op, ops.Window | ops.Linear) or users.get(node.outs[0], 0) != 1:
-        return None
-    follower = next((n for n in part.nodes[position + 1 :] if node.outs[0] in n.ins), None)
-    if follower is None:
-        return None
-    slides, maps = (node.op, follower.op) if isinstance(node.op, ops.Window) else (follower.op, node.op)
-    if not isinstance(slides, ops.Window if slides is node.op else ops.Fold) or not isinstance(
-        maps, ops.Linear
-    ):
-        return None
-    spec = parse_spec(maps.spec)
-    takes, gives = ({t.name for t in side} for side in (spec.ins[0], spec.outs[0]))
-    inner, outer = (takes, gives) if slides is node.op else (gives, takes)  # with the window, without it
-    channels = 1 if len(inner) == 2 or not maps.per else 0
-    plain = slides.name in inner and slides.axis not in inner | outer and len(inner) <= 2
-    return follower if plain and len(outer) == channels else None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbkit.draw import captions, glyphs, labels, tutorial
 from nbkit.draw.borders import COUNTED, Borders
-from nbkit.draw.canvas import LABEL, Canvas, number, waved
+from nbkit.draw.canvas import LABEL, Canvas, number
 from nbkit.draw.columns import Columns
 from nbkit.draw.frames import FOOT, HEAD, TURN, Sides, boxes, draw_frame, draw_turns
 from nbkit.draw.labels import Label
-from nbkit.draw.lanes import FRAMES, NATURAL, NOTHING, Bundle, Lane, Placed
-from nbkit.draw.separators import Point, Span, separators
+from nbkit.draw.lanes import FRAMES, Bundle, Lane, Placed
+from nbkit.draw.separators import Span, separators
 from nbkit.draw.steps import Region, chain
+from nbkit.draw.strokes import NAME, draw_names, draw_run, draw_separator
 from nbkit.draw.styles import PAPER, Style
 from nbkit.draw.themes import Theme
 from nbkit.draw.tracks import heights
@@ -22,7 +22,6 @@ from nbkit.language import ops
 _GAP = 9.0
 _ALONE = 60.0  # wires with nothing on them
 _QUIET_GAP = 2.0  # beside nothing but frames
-_NAME = 19.0  # size of the names of inputs
 
 
 @dataclass(frozen=True)
@@ -161,11 +160,11 @@ class Sheet:
         for bundle in {id(b): b for cut in cuts for b in cut}.values():
             x0 = strip.get(id(bundle.maker), (left, left))[1]
             x1 = strip.get(id(bundle.user), (right, right))[0]
-            _draw_run(canvas, bundle, y, x0, x1)
+            draw_run(canvas, bundle, y, x0, x1)
         for placed in (p for column in columns for p in column):
             glyphs.draw(glyphs.Pen(placed, *strip[id(placed)], at, canvas))
         for points in separators(cuts, columns, y, gaps, edges, borders):
-            _draw_separator(canvas, points)
+            draw_separator(canvas, points)
         shown = [
             captions.openers(cuts[0]) if first else self.captions[0],
             *self.captions[first + 1 : last + 1],
@@ -174,7 +173,7 @@ class Sheet:
             for key, label in titles.items():
                 canvas.math(label, (x0 + x1) / 2, y[key] - 5)
         if first == 0:
-            _draw_names(canvas, cuts[0], y, left - 6)
+            draw_names(canvas, cuts[0], y, left - 6)
         sides = self.sides(first, last, edges)
         for region, box in boxes(cuts, y, sides, (-4.0, right + 4), borders).items():
             draw_frame(canvas, region, box, sides[region])
@@ -206,7 +205,7 @@ class Sheet:
 
     def strips(self, first: int, last: int) -> tuple[list[Span], list[Span]]:
         """The x ranges of the gaps and of the columns of a row."""
-        names = [labels.width(name, _NAME) + 8 for b in self.cuts[0] if (name := captions.input_name(b))]
+        names = [labels.width(name, NAME) + 8 for b in self.cuts[0] if (name := captions.input_name(b))]
         at = TURN if first else max(names, default=0.0)
         gaps: list[Span] = []
         edges: list[Span] = []
@@ -260,45 +259,3 @@ def _strip(placed: Placed, edge: Span) -> Span:
     """A step stands in the middle of its column."""
     middle, half = sum(edge) / 2, glyphs.width_of(placed) / 2
     return middle - half, middle + half
-
-
-def _draw_run(canvas: Canvas, bundle: Bundle, y: dict[Lane, float], x0: float, x1: float) -> None:
-    """The straight part of an array's wires."""
-    for lane in bundle.lanes:
-        if lane == NOTHING or x1 - x0 < 0.01:
-            continue
-        level = y[id(bundle), lane]
-        wavy = lane != NATURAL and bundle.axis(lane) in canvas.ragged
-        canvas.wire(
-            (waved if wavy else _level)(x0, x1, level),
-            (x0, level, x1, level),
-            double=bundle.double(lane),
-            natural=lane == NATURAL,
-            wire=bundle.value.wire,
-            axis="" if lane == NATURAL else lane,
-        )
-
-
-def _level(x0: float, x1: float, y: float) -> Callable[[float], str]:
-    return lambda dy: f"M{number(x0)} {number(y + dy)}H{number(x1)}"
-
-
-def _draw_separator(canvas: Canvas, points: list[Point]) -> None:
-    xs, ys = zip(*points, strict=True)
-    canvas.path(
-        "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points),
-        (min(xs), min(ys), max(xs), max(ys)),
-        stroke="faint",
-        width=1.4,
-        layer="separator",
-        dash="7.5 6",
-        what="separator",
-    )
-
-
-def _draw_names(canvas: Canvas, cut: list[Bundle], y: dict[Lane, float], x: float) -> None:
-    """The names of the inputs, left of their wires."""
-    for bundle in cut:
-        if name := captions.input_name(bundle):
-            levels = [y[id(bundle), lane] for lane in bundle.lanes]
-            canvas.math(name, x, (min(levels) + max(levels)) / 2 + 6, _NAME, anchor="end", what="name")

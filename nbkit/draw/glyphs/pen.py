@@ -9,7 +9,8 @@ from itertools import pairwise
 from nbkit.draw import labels
 from nbkit.draw.canvas import Canvas, curve, data, number, span, waved
 from nbkit.draw.labels import Label
-from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, continues, moves, woven
+from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Link, Placed, Port, woven
+from nbkit.draw.links import continues, moves
 
 Heights = Callable[[Bundle, str], float]
 Ports = tuple[list[Port], list[Port]]  # lanes that end at a glyph, lanes that begin at it
