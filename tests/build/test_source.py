@@ -87,7 +87,7 @@ def test_ruff_finds_nothing_to_say_about_random_diagrams(tmp_path: Path) -> None
     some = settings(EXAMPLES, max_examples=60)
 
     @some
-    @given(diagrams(concrete=True))
+    @given(diagrams(concrete=True, new=True))
     def collect(diagram: Diagram) -> None:
         texts[diagram.source()] = None
 
@@ -108,6 +108,12 @@ def test_ruff_finds_nothing_to_say_about_random_diagrams(tmp_path: Path) -> None
 @EXAMPLES
 @given(diagrams(concrete=True))
 def test_source_of_random_diagrams(diagram: Diagram) -> None:
+    assert_same(diagram)
+
+
+@EXAMPLES
+@given(diagrams(concrete=True, new=True))
+def test_source_of_random_diagrams_of_all_ops(diagram: Diagram) -> None:
     assert_same(diagram)
 
 

@@ -160,14 +160,13 @@ def _parameter(held: Weights, names: Names) -> list[str]:
 
 
 def _affine(held: Weights, names: Names) -> list[str]:
-    size = product(held.rows, names)
-    return [f'nn.ParameterDict({{"weight": torch.ones({size}), "bias": torch.zeros({size})}})']
+    return [f"Affine({product(held.rows, names)})"]
 
 
 def _group_norm(held: Weights, names: Names, norm: str) -> str:
     groups = product(_group_axes(held), names)
     eps = None if held.eps == 1e-5 else float(held.eps)
-    return _call(norm or "VectorGroupNorm", groups, product(held.rows, names), eps=eps)
+    return _call(norm or "nn.GroupNorm", groups, product(held.rows, names), eps=eps)
 
 
 def _root(features: str) -> str:

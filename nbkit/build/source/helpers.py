@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 
+from nbkit.build.source.pullbacks import PULLBACKS
+
 
 def _group_norm(n: int) -> str:
     return f"GroupNorm{n}d" if n else "VectorGroupNorm"
 
 
 HELPERS: dict[str, str] = {
+    **PULLBACKS,
     "spatial": '''
 def spatial(kernel, x, n, *settings):
     """A kernel for (batch, channel, *image) on x with any leading dimensions; the image has n."""
@@ -69,8 +72,8 @@ class BatchNormFlat(nn.BatchNorm1d):
         return super().forward(x.reshape(-1, c, math.prod(image))).reshape(x.shape)
 ''',
     **{
-        f"GroupNorm{f'{n}d' if n else ''}": f"""
-class GroupNorm{f"{n}d" if n else ""}(nn.GroupNorm):
+        _group_norm(n): f"""
+class {_group_norm(n)}(nn.GroupNorm):
     \"\"\"Group norm of (..., c{axes}) with any number of batch dimensions, also none.\"\"\"
 
     def forward(self, x):
@@ -78,6 +81,15 @@ class GroupNorm{f"{n}d" if n else ""}(nn.GroupNorm):
 """
         for n, axes in ((0, ""), (1, ", x"), (2, ", y, x"), (3, ", z, y, x"))
     },
+    "Affine": '''
+class Affine(nn.Module):
+    """A weight and a bias after a normalisation, over axes of their own."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+''',
     "Buffer": """
 class Buffer(nn.Module):
     \"\"\"An array that is kept and not learned.\"\"\"

@@ -110,7 +110,7 @@ def _short(statement: Statement, fresh: Callable[[str], str]) -> Iterator[Statem
     match expression:
         case ast.Call(func=ast.Attribute(value=ast.Call() as inside, attr=method)):
             name = fresh("flat" if method == "unflatten" else "inner")
-        case ast.BinOp(left=ast.Call() as inside):
+        case ast.BinOp(left=(ast.Call() | ast.BinOp()) as inside):
             name = fresh("left")
         case _:
             yield statement

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nbkit.build.names import attributes
 from nbkit.build.weights import Keys, Weights, weights
 from nbkit.language.diagram import Diagram
+from nbkit.language.errors import DiagramError
 from nbkit.language.parts import Repeat, Stages
 
 Place = tuple[str, ...]  # attributes on the way down; "*" for every copy, a number for one of several stages
@@ -41,8 +42,16 @@ def ties(diagram: Diagram) -> Ties:
     for place, path, learned in _learned(diagram, (), ""):
         if learned.key:
             users.setdefault(learned.key, []).append(place)
-            if keys.claim(path, learned) == "transposed":
+            sharing = keys.claim(path, learned)
+            first_path, first = keys.first[learned.key]
+            same_shape = learned.shapes["weight"] == first.shapes["weight"]
+            if sharing == "transposed":
                 turned.add(place)
+            elif sharing == "turned" or not same_shape:
+                raise DiagramError(
+                    f"source() cannot write that {path} has the weight of {first_path} in another shape; "
+                    f"torch() can build {diagram.name}"
+                )
     return Ties({key: tuple(places) for key, places in users.items()}, frozenset(turned))
 
 
