@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import json
 import math
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from torch import nn
 from torch.random import fork_rng
@@ -20,7 +17,7 @@ from torch.random import fork_rng
 from nbkit.language import Diagram
 from nbkit.record import Branch, Policy, Record, Recorder
 from nbkit.train.describe import check_task, describe, rebuilt, recipe_of
-from nbkit.train.edit import Edit, carry
+from nbkit.train.edit import Edit
 from nbkit.train.engine import Engine
 from nbkit.train.errors import Failure, SessionError, TrainingFailedError
 from nbkit.train.events import Event, Run, State
@@ -29,6 +26,7 @@ from nbkit.train.publish import Publisher
 from nbkit.train.recipe import Recipe, check, check_knobs
 from nbkit.train.state import restore
 from nbkit.train.stepper import Stepper
+from nbkit.train.timeline import Timeline
 from nbkit.train.tree import Keeper, Tree
 from nbkit.train.until import Metrics, condition
 
@@ -128,7 +126,7 @@ class Session:
         facts = describe(self.name, seed, diagram, module, task, recipe) if record is not None else {}
         tree = Tree(Recorder(record, facts, policy=policy) if record is not None else None, policy)
         self._begin(diagram, stepper, tree, tree.grow("main", knobs=recipe.knobs()))
-        self._follow()
+        self._line.follow()
 
     @classmethod
     def resume(
@@ -174,20 +172,11 @@ class Session:
         reached: int = 0,
     ) -> None:
         """Set up everything that trains and tells; with `whole`, as after a rewind on a branch."""
-        self.diagram, self.model, self.task, self.recipe = (
-            diagram,
-            stepper.model,
-            stepper.task,
-            stepper.recipe,
-        )
-        self._stepper, self._tree, self._keeper = stepper, tree, Keeper(tree, branch)
-        self._left: dict[int, _Left] = {}  # branches that it trained before
-        self._whole = whole  # after a rewind: all of the branch that it stands on …
-        self._reached = reached  # … and how far that went
+        self.task, self.recipe, self._tree, self._token = stepper.task, stepper.recipe, tree, branch
         knobs = {**self.recipe.knobs(), **stepper.knobs()}
-        self._engine = Engine(stepper, self.name, knobs, self._keeper)
+        self._engine = Engine(stepper, self.name, knobs, Keeper(tree, branch))
+        self._line = Timeline(diagram, self._engine, whole=whole, reached=reached)
         self._publisher = Publisher(self)
-        self._token = branch
         tree.joined(branch)
         weakref.finalize(self, _ended, self._engine, tree, branch).atexit = False
         _alive.add(self)
@@ -196,7 +185,7 @@ class Session:
 
     def play(self) -> Self:
         """Train until something stops it, and return at once. After a failure: try the same step again."""
-        self._branch_off()
+        self._line.go_on()
         self._engine.play()
         return self
 
@@ -225,7 +214,7 @@ class Session:
             If training failed while this call waited.
         """
         n = check("Session.step", "n", n)
-        self._branch_off()
+        self._line.go_on()
         target = self._engine.step(n)
         if wait:
             try:
@@ -273,7 +262,7 @@ class Session:
         if threading.current_thread() is self._engine.thread:
             msg = f"{self.name}: run() was called from inside a training step. Call it from another thread."
             raise SessionError(msg)
-        self._branch_off()
+        self._line.go_on()
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         try:
             self._engine.run(Run(holds, math.inf if steps is None else steps, deadline))
@@ -296,7 +285,7 @@ class Session:
             If a knob is unknown or its value makes no sense; then none is changed.
         """
         checked = check_knobs(knobs, self._engine.knobs, self.recipe.optimizer)
-        self._branch_off()
+        self._line.go_on()
         self._engine.set(checked)
         return self
 
@@ -333,29 +322,8 @@ class Session:
             If no state was kept, or if the session is closed.
         """
         self.pause()
-        if branch is not None and branch != self.branch:
-            self._climb(branch)
-        self._check_step("rewind", step)
-        if step == self.step_count and self.failure is None and branch is None:
-            return self
-        at, data = self._tree.nearest(self.branch, step)
-        if self._whole is None:
-            self._whole, self._reached = self.history, self.step_count
-        lengths = self._engine.rewind(step, at, data)
-        self._stepper.history = self._whole.cut(lengths)
-        self._replay(at, step)
+        self._line.rewind(step, branch)
         return self
-
-    def _climb(self, branch: int) -> None:
-        """Stand on another branch of this run, which this session has trained before."""
-        if branch not in self._left:
-            known = ", ".join(map(str, sorted({*self._left, self.branch})))
-            msg = f"{self.name}: rewind() knows the branches {known}, which this session has trained"
-            raise ValueError(f"{msg}, not {branch!r}.")
-        self._leave()
-        self._whole, self._reached, stepper, self.diagram = self._left[branch]
-        self._engine.stepper, self._stepper, self.model = stepper, stepper, stepper.model
-        self._keeper.branch = branch
 
     def fork(self, step: int | None = None, *, name: str | None = None, **knobs: Any) -> Session:
         """A new session that goes on from a step of this run (None: from where it stands), beside it.
@@ -370,20 +338,15 @@ class Session:
         """
         knobs = check_knobs(knobs, self._engine.knobs, self.recipe.optimizer)
         step = self.step_count if step is None else step
-        self._check_step("fork", step)
-        if step == self.step_count and self.state != "running":
-            self._keeper.take(self._stepper)  # where it stands: no step needs to be made again
-        at, data = self._tree.nearest(self.branch, step)
-        stepper = Stepper(copy.deepcopy(self.model), self.task, self.recipe, self.seed, History())
-        lengths = restore(stepper, data)
-        stepper.history = (self._whole or self.history).cut(lengths)
+        self._line.check("fork", step)
+        stepper, at = self._line.copy(step)
         other = object.__new__(type(self))
         other.seed = self.seed
         other.name = name if name is not None else f"{self.name} from {step}{_told(knobs)}"
         branch = self._tree.grow(other.name, self.branch, step, knobs=stepper.knobs(), changed=knobs)
         other._begin(self.diagram, stepper, self._tree, branch)
-        other._replay(at, step)
-        other._follow()
+        other._line.replay(at, step)
+        other._line.follow()
         self._engine.log("fork", branch=branch, name=other.name, at=step)
         return other.set(**knobs) if knobs else other
 
@@ -406,24 +369,9 @@ class Session:
         DiagramError
             If the diagram cannot be built; then nothing has changed.
         """
-        if not isinstance(self.diagram, Diagram):
-            msg = f"{self.name}: edit() changes diagrams, but this session trains a module. Train a diagram."
-            raise SessionError(msg)
         self.pause()
         _, module = _build(diagram, self.seed if seed is None else seed)
-        after = Stepper(module, self.task, self.recipe, self.seed, self.history.cut(self.history.lengths()))
-        edit = carry(self._stepper, self.diagram, after, diagram)
-        after.go_on(self._stepper)
-        parent, step = self.branch, self.step_count
-        self._leave()
-        name = f"{self._tree.branches[parent].name} from {step}, edited"
-        facts = {"knobs": after.knobs(), "diagram": json.loads(diagram.json()), "edit": str(edit)}
-        self._engine.stepper = self._stepper = after
-        self.diagram, self.model = diagram, module
-        self._keeper.branch = self._tree.grow(name, parent, step, **facts)
-        self._follow()
-        self._engine.log("edit", **{k: list(v) for k, v in asdict(edit).items()})
-        return edit
+        return self._line.edit(diagram, module)
 
     def close(self, timeout: float | None = 60.0) -> None:
         """End training and its thread for good; what was measured can still be read. Twice does no harm.
@@ -448,6 +396,21 @@ class Session:
         return self._engine.state
 
     @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        return self._stepper.model
+
+    @property
+    def diagram(self) -> Buildable | None:
+        """The diagram of the model; None if it was given as a module."""
+        diagram: Buildable | None = self._line.diagram
+        return diagram
+
+    @property
+    def _stepper(self) -> Stepper:
+        return self._engine.stepper
+
+    @property
     def history(self) -> History:
         """What was measured on the way to where the session stands."""
         return self._stepper.history
@@ -455,7 +418,7 @@ class Session:
     @property
     def branch(self) -> int:
         """The number of the branch that it trains; the run itself is 1."""
-        return self._keeper.branch
+        return self._line.branch
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -542,56 +505,6 @@ class Session:
 
     # ---- inside
 
-    def _check_step(self, place: str, step: object) -> None:
-        furthest = self._reach()
-        floor, other = self._tree.floor(self.branch)
-        if isinstance(step, int) and 0 <= step < floor:
-            msg = (
-                f"{self.name}: {place}() cannot go to step {step}, since the diagram was changed at step "
-                f"{floor}. Before that it is another model: rewind({step}, branch={other})."
-            )
-            raise ValueError(msg)
-        if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= furthest:
-            msg = (
-                f"{self.name}: {place}() goes to a step from 0 to {furthest}, where the run has been, not to "
-            )
-            raise ValueError(f"{msg}{step!r}.")
-
-    def _leave(self) -> None:
-        """Note how far the branch went on which it stands: it goes to another one."""
-        whole = self.history if self._whole is None else self._whole
-        self._left[self.branch] = _Left(whole, self._reach(), self._stepper, self.diagram)
-        self._whole = None
-
-    def _reach(self) -> int:
-        """The last step of the branch that it stands on."""
-        return self.step_count if self._whole is None else self._reached
-
-    def _branch_off(self) -> None:
-        """After a rewind: what comes is a branch of its own, since its steps may differ from those before."""
-        if self._whole is None:
-            return
-        step, parent = self.step_count, self.branch
-        self._leave()
-        name = f"{self._tree.branches[parent].name} from {step}"
-        self._keeper.branch = self._tree.grow(name, parent, step, knobs=self._stepper.knobs())
-        self._follow()
-
-    def _replay(self, at: int, step: int) -> None:
-        """Make the steps again that lead from a kept state to where the run has been: in its own thread,
-        since the number of threads that torch may use is a thread's own, and sums depend on it.
-        """
-        if step > at:
-            self._engine.replay(step)
-            self._engine.wait(step)
-            self._engine.replayed()
-            self._raise_failure()
-
-    def _follow(self) -> None:
-        """From here on, what is measured belongs to the branch."""
-        self._keeper.move(self.branch, self.step_count)
-        self._tree.follow(self.branch, self.history, self.history.before(self.step_count))
-
     def _flush(self) -> None:
         """What was measured is on disk before anybody is told that it is done."""
         if self._tree.recorder is not None:
@@ -605,15 +518,6 @@ class Session:
         failure = self._engine.failure
         if failure is not None:
             raise TrainingFailedError(self.name, failure)
-
-
-class _Left(NamedTuple):
-    """A branch that a session trained before: all it measured, how far it went, and with what."""
-
-    whole: History
-    reached: int
-    stepper: Stepper
-    diagram: Buildable | None
 
 
 def _ended(engine: Engine, tree: Tree, token: int) -> None:

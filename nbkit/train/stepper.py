@@ -41,7 +41,7 @@ class Stepper:
     def __init__(self, model: nn.Module, task: Task, recipe: Recipe, seed: int, history: History) -> None:
         self.model = model
         self.task = task
-        self.recipe = recipe
+        self.recipe, self.seed = recipe, seed
         self.history = history
         self.count = 0
         self.latest: dict[str, float] = {}
