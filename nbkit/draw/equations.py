@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from math import prod
 
 from sympy import Expr, Integer
@@ -112,6 +113,9 @@ class Equations(str):
     ins: tuple[View, ...]
     outs: tuple[View, ...]
 
+    def __repr__(self) -> str:
+        return str(self)  # at a prompt, lines are lines
+
     def _repr_latex_(self) -> str:
         return "\n\n".join(f"$$\\begin{{aligned}}\n{text}\n\\end{{aligned}}$$" for text in self.displays)
 
@@ -204,11 +208,9 @@ class _Writer:
         """A symbol for a wire called `name`, or the next free letter."""
         wanted = letters(name.upper()) if len(name) == 1 and name.isascii() else word(name)
         options = [*[wanted] * bool(name), *_FREE]
-        letter = next((o for o in options if o not in scope.taken), "")
-        primes = "'"
-        while not letter:
-            letter = next((f"{o}{primes}" for o in options if f"{o}{primes}" not in scope.taken), "")
-            primes += "'"
+        marked = (f"{o}{mark}" for mark in ("", "'", "''") for o in options)
+        numbered = (f"{options[0]}_{{{n}}}" for n in count(1))
+        letter = next(o for o in chain(marked, numbered) if o not in scope.taken)
         return Symbol(letter, source), replace(scope, taken=scope.taken | {letter})
 
     def weigh(
@@ -246,7 +248,7 @@ class _Writer:
         """The lines of a part whose inputs are in `views`; wires in `wanted` are to be written like that."""
         lines: list[Line] = []
         pending: dict[int, _Pending] = {}  # wires that join the line of their only user
-        users = _users(part)
+        users, makers = _users(part), {w: node for node in part.nodes for w in node.outs}
         for node in part.nodes:
             if isinstance(node.op, Composite) and not self.closed(scope):
                 made, outs, scope = self.composite(part, node, views, wanted, scope)
@@ -260,7 +262,7 @@ class _Writer:
                 for w in node.ins
             )
             types = tuple(part.wires[w].type for w in node.outs)
-            site = Site(ins, types, self.weigh(node, scope), _kernel(part, node, users))
+            site = Site(ins, types, self.weigh(node, scope), _kernel(node, makers, users))
             formulas = self.formulas(node, site)
             before = [pending[w] for w in node.ins if w in pending]
             title = _called(node) or next((p.title for p in before), "")
@@ -461,11 +463,10 @@ def _users(part: Diagram) -> dict[int, list[Node]]:
     return found
 
 
-def _kernel(part: Diagram, node: Node, users: Mapping[int, list[Node]]) -> tuple[str, ...]:
+def _kernel(node: Node, made: Mapping[int, Node], users: Mapping[int, list[Node]]) -> tuple[str, ...]:
     """The axes inside windows that were made just before a linear map, or are added up just after it."""
     if not isinstance(node.op, ops.Linear):
         return ()
-    made = {w: other for other in part.nodes for w in other.outs}
     names: list[str] = []
     before = made.get(node.ins[0])
     consumed = {token.name for token in parse_spec(node.op.spec).ins[0]}

@@ -6,11 +6,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import nbkit as nk
-from nbkit import relu
+from nbkit import Diagram, relu
 from nbkit.components.gallery import catalogue
 from nbkit.draw import tikz
 from nbkit.draw.labels import Run
@@ -19,6 +22,7 @@ from nbkit.draw.show import layout
 from nbkit.draw.tikz import PREAMBLE, mathematics, path, prose
 from tests.draw.gallery import GALLERY
 from tests.draw.latex import compiled, dark, near, needs_latex, pages, size
+from tests.strategies import diagrams
 
 PICTURES = ("attention", "multi-head", "resnet", "causal", "gpt", "u-net", "slices", "concat")
 
@@ -31,6 +35,17 @@ def test_every_picture_compiles(tmp_path: Path) -> None:
         f"\\documentclass{{article}}{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}", tmp_path
     )
     assert pages(pdf) == len(drawn)
+
+
+@needs_latex
+@settings(max_examples=3, suppress_health_check=list(HealthCheck), deadline=None)
+@given(st.lists(diagrams(), min_size=5, max_size=5))
+def test_random_pictures_and_equations_compile(found: list[Diagram]) -> None:
+    boxes = "\n".join(f"\\setbox0\\hbox{{%\n{d.tikz()}}}\\shipout\\box0" for d in found)
+    told = "\n".join(d.equations() for d in found)
+    document = f"\\documentclass{{article}}{PREAMBLE}\\begin{{document}}\n{boxes}\n{told}\n\\end{{document}}"
+    with TemporaryDirectory() as folder:
+        assert pages(compiled(document, Path(folder))) > len(found)
 
 
 @needs_latex
