@@ -30,6 +30,8 @@ _LONGEST_TAIL = 8  # longer words are no subscripts
 _NARROW = set("iljtf.,:;'|!()[]/ ")
 _WIDE = set("mwMWGOQ∞×+−=<>≤≥➤𝔼□")
 
+_HEIGHTS = dict.fromkeys("bdfhkl", 0.8) | {"i": 0.76, "j": 0.76, "t": 0.72}  # where a bar clears the letter
+
 
 @dataclass(frozen=True)
 class Run:
@@ -166,7 +168,9 @@ def svg_text(
             attributes += ' xml:space="preserve"'
         parts.append(f"<tspan{attributes}>{text}</tspan>" if attributes else text)
         if run.bar:
-            height = size * (0.56 if run.text.islower() else 0.78)
+            height = size * max(
+                _HEIGHTS.get(letter, 0.56 if letter.islower() else 0.78) for letter in run.text
+            )
             bars.append(f'<path d="M{at + 0.5:g} {y - height:g}h{max(step - 0.5, 3):g}"{bar}/>')
         at += step
     place = f' x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size:g}"'
