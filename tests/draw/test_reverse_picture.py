@@ -106,7 +106,7 @@ def test_closed_parts_show_what_goes_in_and_out_together() -> None:
     ahead, back = rows(drawn(d, depth=0))
     assert named(back) == {"s0…s2", "s3"}
     assert "∂L…∂b" in {re.sub(r"<[^>]*>", "", s.svg) for s in back if s.what == "slot"}
-    assert named(ahead) == {"s0", "s1,\xa0s2", "s3"}
+    assert named(ahead) == {"s0", "s1, s2", "s3"}
 
 
 def test_copies_are_drawn_once() -> None:
