@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from nbkit import (
     Diagram,
+    DiagramError,
     Fn,
     block,
     cast,
@@ -221,3 +225,54 @@ RULES: dict[str, Callable[[], Diagram]] = {
 @pytest.mark.parametrize("name", RULES)
 def test_rules(name: str) -> None:
     check(RULES[name](), seed=3)
+
+
+@pytest.mark.parametrize(
+    "name", ["transformer-block", "gpt", "resnet-block", "unet", "lstm", "digits-convnet"]
+)
+def test_source_of_both_passes_is_plain_torch(name: str) -> None:
+    d = catalogue()[name]()
+    both = d.at(**{size: SIZES.get(size, 4) for size in d.free()}).reverse().diagram
+    scope: dict[str, Any] = {}
+    exec(compile(both.source(), name, "exec"), scope)  # noqa: S102  # our own text
+    net = both.torch(seed=0).double()
+    modules = [v for v in scope.values() if isinstance(v, type) and issubclass(v, torch.nn.Module)]
+    plain = modules[-1]().double()
+    plain.load_state_dict(net.state_dict())
+    inputs = [x.detach() for x in arguments(both, 0, None)]
+    with torch.no_grad():
+        for mine, right in zip(several(plain(*inputs)), several(net(*inputs)), strict=True):
+            torch.testing.assert_close(mine, right, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["patches", "group-norm"])
+def test_source_says_what_it_cannot_write(name: str) -> None:
+    d = catalogue()[name]()
+    both = d.at(**{size: SIZES.get(size, 4) for size in d.free()}).reverse().diagram
+    with pytest.raises(DiagramError) as caught:
+        both.source()
+    kind = "project_T" if name == "patches" else "norm"
+    assert str(caught.value) == (
+        f"source() cannot write that backward_pass.{kind} has the weight of "
+        f"forward_pass.{kind.removesuffix('_T')} in another shape; torch() can build {both.name}"
+    )
+
+
+@pytest.mark.parametrize("name", ["attention", "transformer-block", "gpt", "resnet-block", "unet", "lora"])
+def test_cost_of_both_passes(name: str) -> None:
+    """Parameters are counted once; the FLOPs are those that torch counts in forward and autograd's backward
+    pass, and those of the gradients of the norms' weights, which torch does not count.
+    """
+    d = catalogue()[name]()
+    d = d.at(**{size: SIZES.get(size, 4) for size in d.free()})
+    r = d.reverse()
+    both = r.diagram.torch(seed=0, peepholes=False)
+    cost = r.diagram.cost()
+    assert cost.params == sum(p.numel() for p in both.parameters())
+    net = d.torch(seed=0, peepholes=False)
+    inputs = [x.detach() for x in arguments(d, 0, None)]
+    inputs = [x.float().requires_grad_() if x.is_floating_point() else x for x in inputs]
+    with FlopCounterMode(display=False) as counter:
+        sum(out.sum() for out in several(net(*inputs))).backward()
+    norms = [e.flops for e in cost.entries if re.search(r"norm(_\d+)?_weight$", e.path)]
+    assert cost.flops - sum(norms) == counter.get_total_flops()
