@@ -21,7 +21,7 @@ def state_space_cell() -> Fn:
     """One step of a state space: h' = exp(Δ A) ⊙ h + Δ B x, y[d] = Σ_n C[n] · h'[d, n] + D[d] · x[d].
 
     Axes: d channels, n states of a channel. It takes the state, the step size Δ, B, x and C.
-    A = -exp(`A_log`) is negative, so that states decay; it is -1 at first (in Mamba's code, -(n + 1)).
+    A = -exp(a) is negative, so that states decay; it is -1 at first (in Mamba's code, -(n + 1)).
     Source: Gu & Dao 2023, "Mamba" (arXiv 2312.00752), equations 2 and 4, B discretised by Euler's rule as in
     its code.
 
@@ -31,7 +31,7 @@ def state_space_cell() -> Fn:
 
     @diagram("d n, d, n, d, n -> d n, d")
     def state_space_cell(state: Traced, step: Traced, b: Traced, x: Traced, c: Traced) -> Any:
-        rate = x >> parameter("d n", "A_log", init="zeros") >> exp >> elementwise("neg")
+        rate = x >> parameter("d n", "a", init="zeros") >> exp >> elementwise("neg")
         decay = einsum("d, d n -> d n", "discretise_A")(step, rate) >> exp
         state = state * decay + einsum("d, n, d -> d n", "discretise_B")(step, b, x)
         return state, einsum("d n, n -> d", "read")(state, c) + x * parameter("d", "D", init="ones")(x)

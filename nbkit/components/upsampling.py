@@ -42,7 +42,7 @@ def transposed_conv(
     spread: Fn = linear(f"{channels} -> {window} {channels}={size(n, 'n')}", "spread", bias=False)
     spread >>= fold(axis, "w", stride, dilation=dilation, padding=padding, extra=extra)
     if bias:
-        spread >>= skip + parameter(channels, "bias", init="zeros")
+        spread >>= skip + parameter(channels, "b", init="zeros")
     return block("transposed_conv", spread)
 
 

@@ -100,7 +100,7 @@ def vision_transformer(
     @diagram("c i j -> o")
     def vision_transformer(image: Traced) -> Any:
         tokens = patches(patch, f"m={features}")(image)
-        first = parameter("x=1 m", "class_token")(tokens)
+        first = parameter("x=1 m", "cls")(tokens)
         sequence = concat("x", "prepend")(first, tokens)
         return sequence + positions("x -> m")(sequence) >> layer**layers >> head
 

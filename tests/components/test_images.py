@@ -80,7 +80,7 @@ def test_the_vision_transformer_is_torchs_encoder_on_patches(peepholes: bool) ->
 
     def reference(image: Tensor) -> Tensor:
         cut = F.conv2d(image, patch, w["patches.project.bias"], stride=4).flatten(2).mT
-        tokens = torch.cat([w["class_token.weight"].expand(len(image), 1, 8), cut], 1)
+        tokens = torch.cat([w["cls.weight"].expand(len(image), 1, 8), cut], 1)
         z = tokens + w["positions.weight"]
         for layer in layers:
             z = layer(z)
@@ -91,7 +91,7 @@ def test_the_vision_transformer_is_torchs_encoder_on_patches(peepholes: bool) ->
         )
 
     patch = w["patches.project.weight"].view(8, 3, 4, 4)
-    names = ("class_token.weight", "positions.weight", "patches.project.bias", "classify.weight")
+    names = ("cls.weight", "positions.weight", "patches.project.bias", "classify.weight")
     assert_same(net, reference, (randn(3, 3, 8, 8),), [(w[name], w[name]) for name in names])
 
 
@@ -106,7 +106,7 @@ def test_the_transposed_convolution_is_torchs(
 ) -> None:
     fn = transposed_conv(3, k, stride, padding=padding, extra=extra, dilation=dilation, rank=rank)
     net = built(fn.on("c=4 x=4" if rank == 1 else f"c=4 x:{rank}=4"), peepholes)
-    kernel, bias = net.get_parameter("spread.weight"), net.get_parameter("bias.weight")
+    kernel, bias = net.get_parameter("spread.weight"), net.get_parameter("b.weight")
     torchs = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
 
     def reference(x: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ def fill(theirs: nn.Module, ours: nn.Module, paths: dict[str, str]) -> list[tupl
             shape = (target.out_channels, target.in_channels)
             if weight.dim() == 2:
                 weight = weight.view(2, 2, *shape).permute(3, 2, 0, 1)
-            bias = part.get_parameter("bias.weight")
+            bias = part.get_parameter("b.weight")
         else:
             weight, bias = part.get_parameter("weight"), part.get_parameter("bias")
             weight = weight.view(target.weight.shape)

@@ -104,7 +104,7 @@ def test_a_network_may_run_backwards() -> None:
 def scanned(net: nn.Module, x: Tensor) -> Tensor:
     """Algorithm 2 of Gu & Dao 2023 as a loop over t, one equation a line."""
     p = dict(net.named_parameters())
-    a = -torch.exp(p["state_space_cell.A_log.weight"])  # d n
+    a = -torch.exp(p["state_space_cell.a.weight"])  # d n
     step = F.softplus(F.linear(F.linear(x, p["compress.weight"]), p["step.weight"], p["step.bias"]))
     b, c = F.linear(x, p["B.weight"]), F.linear(x, p["C.weight"])
     h = torch.zeros(len(x), *a.shape, dtype=x.dtype)
@@ -121,7 +121,7 @@ def scanned(net: nn.Module, x: Tensor) -> Tensor:
 def test_the_selective_scan_is_the_loop_of_the_paper(peepholes: bool) -> None:
     net = built(selective_scan(3, 2).on("t=6 d=4"), peepholes)
     with torch.no_grad():
-        net.get_parameter("state_space_cell.A_log.weight").normal_()
+        net.get_parameter("state_space_cell.a.weight").normal_()
         net.get_parameter("state_space_cell.D.weight").normal_()
     weights = [(p, p) for p in net.parameters()]
     assert_same(net, lambda x: scanned(net, x), (randn(2, 6, 4),), weights)
@@ -132,7 +132,7 @@ def test_a_selective_scan_with_equal_steps_is_a_convolution() -> None:
     net = built(selective_scan(3, 2).on("t=6 d=4"))
     p = dict(net.named_parameters())
     step = F.softplus(p["step.bias"])
-    a_bar = torch.exp(step[:, None] * -torch.exp(p["state_space_cell.A_log.weight"]))
+    a_bar = torch.exp(step[:, None] * -torch.exp(p["state_space_cell.a.weight"]))
     b, c = torch.randn(3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
     kernel = torch.stack([(c * a_bar**j * step[:, None] * b).sum(-1) for j in range(6)])  # j d
     x = torch.randn(1, 6, 4, dtype=torch.float64)
