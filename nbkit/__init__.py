@@ -22,8 +22,8 @@ _LANGUAGE = {
     "nbkit.language.palette": (
         "add", "batch_norm", "cast", "concat", "constant", "dropout", "einsum", "elementwise", "embed",
         "exp", "expand", "fold", "gather", "gelu", "index", "indices", "linear", "mask", "maximum",
-        "mean", "merge", "multiply", "norm", "one_hot", "parameter", "positions", "reduce", "relu",
-        "rename", "rms_norm", "scale", "scatter", "sigmoid", "silu", "softmax", "split", "square",
+        "mean", "merge", "multiply", "norm", "one_hot", "parameter", "positions", "pullback", "reduce",
+        "relu", "rename", "rms_norm", "scale", "scatter", "sigmoid", "silu", "softmax", "split", "square",
         "stop_gradient", "tanh", "topk", "total", "transpose", "window",
     ),
 }  # fmt: skip
@@ -91,6 +91,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` an
     from nbkit.language.palette import one_hot as one_hot
     from nbkit.language.palette import parameter as parameter
     from nbkit.language.palette import positions as positions
+    from nbkit.language.palette import pullback as pullback
     from nbkit.language.palette import reduce as reduce
     from nbkit.language.palette import relu as relu
     from nbkit.language.palette import rename as rename

@@ -264,3 +264,12 @@ def constant(value: float, axes: str = "", name: str = "") -> Apply:
 def cast(to: str, name: str = "") -> Apply:
     """Indices as real numbers, `cast("R")`, or real numbers as indices below a bound, `cast("N(v)")`."""
     return _make("cast", name, to=to)
+
+
+def pullback(
+    of: str, name: str = "", *, how: str = "", axes: str = "", per: str = "", eps: float = 1e-5
+) -> Apply:
+    """The gradient at a function's argument, from a value of the forward pass and the gradient at its result:
+    `pullback("softmax", axes="x")` on (p, dy).
+    """
+    return _make("pullback", name, of=of, how=how, axes=axes, per=per, eps=eps)
