@@ -69,7 +69,7 @@ def results(net: nn.Module, inputs: list[Tensor]) -> tuple[list[Tensor], list[Te
     outs = net(*inputs)
     outs = list(outs) if isinstance(outs, tuple) else [outs]
     scalar = sum((out * torch.linspace(0.5, 1.5, out.numel()).double().view(out.shape)).sum() for out in outs)
-    named = dict(net.named_parameters(remove_duplicate=False))
+    named = {n: p for n, p in net.named_parameters(remove_duplicate=False) if p.requires_grad}
     leaves = [*(x for x in inputs if x.is_floating_point()), *named.values()]
     if isinstance(scalar, Tensor) and scalar.requires_grad:
         found = torch.autograd.grad(scalar, leaves, allow_unused=True, materialize_grads=True)

@@ -195,6 +195,16 @@ def test_a_rule_keeps_the_meaning(rule: str, fn: Fn, start: str) -> None:
 @EXAMPLES
 @given(diagrams(concrete=True, steps=4))
 def test_wherever_a_rule_applies_in_a_random_diagram_the_meaning_is_kept(before: Diagram) -> None:
+    _check_all(before)
+
+
+@settings(EXAMPLES, max_examples=40)
+@given(diagrams(concrete=True, steps=4, new=True))
+def test_and_in_random_diagrams_of_all_ops(before: Diagram) -> None:
+    _check_all(before)
+
+
+def _check_all(before: Diagram) -> None:
     try:
         before.torch()
     except nk.DiagramError as error:  # torch modules join axes of rank 1 only
