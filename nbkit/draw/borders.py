@@ -35,7 +35,8 @@ class Borders:
         self.regions: list[dict[int, Region | None]] = []  # of every array in every cut
         ids = [{id(bundle) for bundle in cut} for cut in cuts]
         for i, cut in enumerate(cuts):
-            before, after = ids[i - 1] if i else set(), ids[i + 1] if i + 1 < len(cuts) else set()
+            # where a row begins or ends, the frame that was left or will be entered lies in another one
+            before, after = ids[max(i - 1, 0)], ids[min(i + 1, len(cuts) - 1)]
             inside = {
                 id(b): _innermost(b, reach, first=id(b) not in before, last=id(b) not in after) for b in cut
             }

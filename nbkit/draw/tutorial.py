@@ -54,11 +54,10 @@ def lifted(placed: Placed) -> list[tuple[Bundle, str, bool]]:
 
 
 def _tag(bundle: Bundle, lane: str) -> Label:
-    axis = bundle.axis(lane)
-    size = bundle.value.shown.get(lane) or labels.axis_label(
-        axis, position=axis.name[0] in POSITIONS, known=True
-    )
-    return (Run("×"), *size)
+    axis, shown = bundle.axis(lane), bundle.value.shown.get(lane, ())
+    if not shown or any("=" in run.text for run in shown):
+        shown = labels.axis_label(axis, position=axis.name[0] in POSITIONS, known=True)
+    return (Run("×"), *shown)
 
 
 def tag_room(placed: Placed) -> float:

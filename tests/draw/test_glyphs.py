@@ -140,6 +140,19 @@ def test_a_scan_feeds_its_state_back_under_the_region():
     assert "t" not in [lane for (_, lane), _ in inside.lanes]
 
 
+def test_a_scan_is_fed_back_in_the_rows_in_which_it_lies():
+    before = linear("m -> m")
+    for _ in range(12):
+        before = before >> linear("m -> m")
+    d = (before >> (nk.total("t") >> linear("m -> h"), skip) >> recurrent).on("t m=4", h=4)
+    picture = layout(d, width=420)
+    back = [any(s.what == "feedback" for s in row.canvas.shapes) for row in picture.rows]
+    here = [any(s.what == "bracket" for s in row.canvas.shapes) for row in picture.rows]
+    first, last = here.index(True), len(here) - 1 - here[::-1].index(True)
+    assert first > 0
+    assert back == [first <= i <= last for i in range(len(back))]
+
+
 def test_a_scan_from_the_end_says_so():
     cell = nk.block("cell", nk.add >> (skip, skip))
     d = nk.scan(cell, "t", reverse=True).on("h, t=5 h")
