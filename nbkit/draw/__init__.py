@@ -12,5 +12,6 @@ from nbkit.draw.show import explain as explain
 from nbkit.draw.show import mimebundle as mimebundle
 from nbkit.draw.show import save as save
 from nbkit.draw.show import svg as svg
+from nbkit.draw.tikz import reverse_tikz as reverse_tikz
 from nbkit.draw.tikz import tikz as tikz
 from nbkit.draw.tint import Tint as Tint

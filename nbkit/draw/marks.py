@@ -6,7 +6,7 @@ many programs: absolute `M L H V C A z` and relative `h l q` with numbers betwee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbkit.draw.labels import Label
 
@@ -23,10 +23,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A path, open or closed."""
+    """A path, open or closed; with `mirror`, x is read as mirror − x."""
 
     d: str
     look: Look
+    mirror: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,15 @@ class Words:
 
 
 Mark = Outline | Rectangle | Disc | Words
+
+
+def mirrored(mark: Mark, width: float) -> Mark:
+    """The mark with x turned into width − x; words stay as they are."""
+    match mark:
+        case Outline():
+            return replace(mark, mirror=width)
+        case Rectangle():
+            return replace(mark, x0=width - mark.x1, x1=width - mark.x0)
+        case Disc():
+            return replace(mark, x=width - mark.x)
+    return mark

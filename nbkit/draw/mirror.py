@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from nbkit.draw.canvas import Box, Canvas, Shape, number
 from nbkit.draw.marks import Words
+from nbkit.draw.marks import mirrored as turned
 from nbkit.draw.rows import Row
 
 
@@ -27,7 +28,8 @@ def mirrored(row: Row, width: float) -> Row:
             group.append(shape)
         else:
             svg = f'<g transform="matrix(-1 0 0 1 {number(width)} 0)">{shape.svg}</g>'
-            canvas.shapes.append(replace(shape, svg=svg, box=_flipped(shape.box, width)))
+            mark = turned(shape.mark, width)
+            canvas.shapes.append(replace(shape, svg=svg, mark=mark, box=_flipped(shape.box, width)))
     return replace(row, canvas=canvas, gaps=(), width=width)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -17,6 +17,7 @@ from nbkit.draw.labels import Label, Run
 from nbkit.draw.latex import letters
 from nbkit.draw.marks import Disc, Look, Mark, Outline, Rectangle, Words
 from nbkit.draw.picture import MARGIN, Picture
+from nbkit.draw.reverse import Passes, reverse_picture
 from nbkit.draw.show import layout
 from nbkit.language.diagram import Diagram
 
@@ -59,7 +60,16 @@ def tikz(diagram: Diagram, *, standalone: bool = False, width: float = WIDTH, **
     >>> print(text.splitlines()[0])
     % in the preamble: \usepackage{tikz,amsmath,amssymb}
     """
-    picture = layout(diagram, width=width, **options)
+    return written(layout(diagram, width=width, **options), standalone=standalone)
+
+
+def reverse_tikz(passes: Passes, *, standalone: bool = False, width: float = WIDTH, **options: Any) -> str:
+    """The picture of a backward pass as TikZ; options are those of `tikz`."""
+    return written(reverse_picture(passes, width=width, **options), standalone=standalone)
+
+
+def written(picture: Picture, *, standalone: bool) -> str:
+    """A picture that is laid out as TikZ, alone or with the document around it."""
     drawn = "\n".join(_picture(picture))
     if not standalone:
         return f"% in the preamble: {PREAMBLE}\n{drawn}\n"
@@ -144,7 +154,7 @@ def draw(mark: Mark, pen: _Pen) -> str:
 
 @draw.register
 def _(mark: Outline, pen: _Pen) -> str:
-    return rf"\path[{pen.look(mark.look)}] {' '.join(path(mark.d))};"
+    return rf"\path[{pen.look(mark.look)}] {' '.join(path(mark.d, mark.mirror))};"
 
 
 @draw.register
@@ -176,7 +186,7 @@ _COMMAND = re.compile(r"[A-Za-z]|[-+]?(?:\d+\.?\d*|\.\d+)")
 _COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "Q": 4, "A": 7, "Z": 0}
 
 
-def path(d: str) -> Iterator[str]:
+def path(d: str, mirror: float | None = None) -> Iterator[str]:
     """The notation of `Outline` as TikZ's.
 
     >>> print(*path("M0 0h10C20 0 20 5 30 5z"))
@@ -203,33 +213,32 @@ def path(d: str) -> Iterator[str]:
             numbers = [n + (dy if i % 2 else dx) for i, n in enumerate(numbers)]
         end = (numbers[-2], numbers[-1])
         if kind == "M":
-            yield _point(end)
+            yield _told([end], mirror)
             command = "l" if command == "m" else "L"
         elif kind == "C":
-            yield _curve((numbers[0], numbers[1]), (numbers[2], numbers[3]), end)
+            yield _told([(numbers[0], numbers[1]), (numbers[2], numbers[3]), end], mirror)
         elif kind == "Q":
             bend = (numbers[0], numbers[1])
-            yield _curve(_toward(here, bend), _toward(end, bend), end)
+            yield _told([_toward(here, bend), _toward(end, bend), end], mirror)
         elif kind == "A":
-            yield from _arc(here, numbers[0], bool(numbers[3]), bool(numbers[4]), end)
+            for curve in _arc(here, numbers[0], bool(numbers[3]), bool(numbers[4]), end):
+                yield _told(curve, mirror)
         else:
-            yield f"-- {_point(end)}"
+            yield f"-- {_told([end], mirror)}"
         here = end
 
 
-def _point(point: Point) -> str:
-    return f"({number(point[0])},{number(point[1])})"
-
-
-def _curve(first: Point, second: Point, end: Point) -> str:
-    return f".. controls {_point(first)} and {_point(second)} .. {_point(end)}"
+def _told(points: Sequence[Point], mirror: float | None) -> str:
+    """A point, or a curve by its control points and its end."""
+    shown = [f"({number(x if mirror is None else mirror - x)},{number(y)})" for x, y in points]
+    return shown[0] if len(shown) == 1 else f".. controls {shown[0]} and {shown[1]} .. {shown[2]}"
 
 
 def _toward(start: Point, bend: Point) -> Point:
     return (start[0] + 2 / 3 * (bend[0] - start[0]), start[1] + 2 / 3 * (bend[1] - start[1]))
 
 
-def _arc(start: Point, radius: float, long: bool, clockwise: bool, end: Point) -> Iterator[str]:
+def _arc(start: Point, radius: float, long: bool, clockwise: bool, end: Point) -> Iterator[list[Point]]:
     """An arc of a circle as curves of at most a quarter (SVG 1.1, appendix F.6.5, for one radius)."""
     (x0, y0), (x1, y1) = start, end
     chord = math.hypot(x1 - x0, y1 - y0)
@@ -245,11 +254,11 @@ def _arc(start: Point, radius: float, long: bool, clockwise: bool, end: Point) -
         a, b = first + i * step, first + (i + 1) * step
         one = (cx + radius * math.cos(a), cy + radius * math.sin(a))
         two = (cx + radius * math.cos(b), cy + radius * math.sin(b))
-        yield _curve(
+        yield [
             (one[0] - reach * math.sin(a), one[1] + reach * math.cos(a)),
             (two[0] + reach * math.sin(b), two[1] - reach * math.cos(b)),
             two,
-        )
+        ]
 
 
 # -- words ---------------------------------------------------------------------------------------------------

@@ -27,6 +27,19 @@ from tests.strategies import diagrams
 PICTURES = ("attention", "multi-head", "resnet", "causal", "gpt", "u-net", "slices", "concat")
 
 
+def alike(document: str, svg: str, folder: Path) -> None:
+    """Both pages are equally large, and dark at the same places."""
+    mine, theirs = compiled(document, folder), folder / "picture.pdf"
+    (folder / "picture.svg").write_text(svg, encoding="utf-8")
+    subprocess.run(["rsvg-convert", "-f", "pdf", "-o", theirs, folder / "picture.svg"], check=True)
+    assert size(mine) == pytest.approx(size(theirs), abs=1.0)
+    ours, other = dark(mine), dark(theirs)
+    high, wide = (min(a, b) for a, b in zip(ours.shape, other.shape, strict=True))
+    ours, other = ours[:high, :wide], other[:high, :wide]
+    assert (other & near(ours, 3)).sum() > 0.95 * other.sum()  # letters differ, lines do not
+    assert (ours & near(other, 3)).sum() > 0.95 * ours.sum()
+
+
 @needs_latex
 def test_every_picture_compiles(tmp_path: Path) -> None:
     drawn = [tikz(d()) for d in GALLERY.values()] + [tikz(d(), depth=1) for d in catalogue().values()]
@@ -53,16 +66,14 @@ def test_random_pictures_and_equations_compile(found: list[Diagram]) -> None:
 @pytest.mark.parametrize("name", PICTURES)
 def test_it_looks_like_the_svg(name: str, tmp_path: Path) -> None:
     diagram = GALLERY[name]()
-    mine = compiled(tikz(diagram, standalone=True), tmp_path)
-    (tmp_path / "picture.svg").write_text(diagram.svg(width=620), encoding="utf-8")
-    theirs = tmp_path / "picture.pdf"
-    subprocess.run(["rsvg-convert", "-f", "pdf", "-o", theirs, tmp_path / "picture.svg"], check=True)
-    assert size(mine) == pytest.approx(size(theirs), abs=1.0)
-    ours, other = dark(mine), dark(theirs)
-    high, wide = (min(a, b) for a, b in zip(ours.shape, other.shape, strict=True))
-    ours, other = ours[:high, :wide], other[:high, :wide]
-    assert (other & near(ours, 3)).sum() > 0.95 * other.sum()  # letters differ, lines do not
-    assert (ours & near(other, 3)).sum() > 0.95 * ours.sum()
+    alike(tikz(diagram, standalone=True), diagram.svg(width=620), tmp_path)
+
+
+@needs_latex
+@pytest.mark.skipif(shutil.which("rsvg-convert") is None, reason="rsvg-convert was not found")
+def test_a_mirrored_backward_pass_looks_like_the_svg(tmp_path: Path) -> None:
+    passes = GALLERY["attention"]().reverse()
+    alike(passes.tikz(standalone=True), passes.svg(width=620), tmp_path)
 
 
 @needs_latex
@@ -120,6 +131,9 @@ def test_paths_are_translated() -> None:
     assert upper == ".. controls (5.52,0) and (10,4.48) .. (10,10)"
     assert lower == ".. controls (10,15.52) and (5.52,20) .. (0,20)"
     assert list(path("M0 0A10 10 0 0 0 0 20"))[1].endswith("(-10,10)")
+    assert " ".join(path("M1 2h3C5 5 6 6 7 7", mirror=10)) == (
+        "(9,2) -- (6,2) .. controls (5,5) and (4,6) .. (3,7)"
+    )
 
 
 def test_a_fragment_says_what_it_needs_and_defines_its_colours() -> None:

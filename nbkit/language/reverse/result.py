@@ -52,6 +52,11 @@ class Reverse:
         text: str = room("nbkit.draw", "reverse_svg")(self, **options)
         return text
 
+    def tikz(self, **options: Any) -> str:
+        """The same picture as TikZ; options are those of `nbkit.draw.tikz`."""
+        text: str = room("nbkit.draw", "reverse_tikz")(self, **options)
+        return text
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         bundle: dict[str, str] = room("nbkit.draw", "reverse_mimebundle")(self)
         return bundle
