@@ -102,6 +102,7 @@ def test_in_a_notebook_it_follows_the_theme() -> None:
         assert set(bundle) == {"text/plain", "text/html", "image/svg+xml"}
         assert '[data-jp-theme-light="false"] .nbkit-diagram' in bundle["text/html"]
         assert "<style>" not in bundle["image/svg+xml"]
+    assert "linear.bias[n] = Σ_(f″) linear_2.weight[n f″] · linear.bias[f″]" in bundle["text/html"]
     assert bundle["text/plain"] == "<Rewriting merge-linears at linear: 2 → 1 ops>"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
+from xml.sax.saxutils import escape
 
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.errors import nearest
@@ -40,7 +41,7 @@ class Step:
 class Rewriting:
     """One rewrite: the diagrams before and after, the two sides of the equation, and what becomes of weights.
 
-    Shown in a notebook it is the equation `left = right`.
+    Shown in a notebook it is the equation `left = right`, and below it how the new weights are made.
     """
 
     rule: str
@@ -71,7 +72,9 @@ class Rewriting:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         shown: dict[str, str] = self.equation()._repr_mimebundle_()
-        return {**shown, "text/plain": repr(self)}
+        lines = escape("\n".join(map(str, self.formulas)))
+        words = f'<pre style="margin:0.4em 0">{lines}</pre>' if lines else ""
+        return {**shown, "text/html": f"{shown['text/html']}{words}", "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Rewriting {self.rule} at {self.at}: {len(self.left.nodes)} → {len(self.right.nodes)} ops>"
