@@ -56,6 +56,7 @@ class _Walk:
         self.alive = Alive()
         self.found: dict[str, tuple[str, dict[str, Expr]]] = {}
         self.cuts: dict[tuple[str, Expr], None] = {}
+        self.masks: set[tuple[object, ...]] = set()  # a mask is made once for all who hide the same
 
     def scope(
         self,
@@ -195,6 +196,8 @@ class _Walk:
             bytes_: Expr = Integer(0)
         else:
             outs = [fresh(diagram.wires[w].type, self.itemsize, wants=wants) for w in node.outs]
+            if isinstance(op, ops.Parameter | ops.Positions):  # the weight itself, where it lies
+                outs = [View(Storage(Integer(0)), view.read, view.wants) for view in outs]
             bytes_ = self.moved(op, ins, outs, held)
         memory: Expr = Integer(0)
         if any(view.wants for view in outs):
@@ -205,7 +208,10 @@ class _Walk:
                 if not storage.kept:
                     storage.kept = True
                     memory = memory + storage.size
-            memory = memory + what.reals * self.itemsize + what.indices * INDEX + what.flags
+            memory = memory + what.reals * self.itemsize + what.indices * INDEX
+            if what.mask and what.mask not in self.masks:
+                self.masks.add(what.mask)
+                memory = memory + what.flags
         self.enter(path, str(op), params, flops(op, diagram, node) * times, bytes_ * times, memory * times)
         return outs
 

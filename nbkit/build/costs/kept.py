@@ -3,15 +3,16 @@
 The rules are those of torch's own derivatives: linear maps, contractions and products keep the factors that
 another factor's gradient needs; functions keep what their derivative is written in (their result, where that
 is enough); norms keep their input and two numbers (RMS: one) per group; maxima keep where they were; masks
-keep one byte for each position, dropout the factors that it drew. Sums, copies, shifts and scales keep
-nothing, nor does what no gradient flows through. Weights are kept too but are not counted: they are there
-anyway.
+keep one byte for each position (once for all who hide the same), dropout the factors that it drew. Sums,
+copies, shifts and scales keep nothing, nor does what no gradient flows through. Weights are kept too but are
+not counted: they are there anyway.
 
 Known differences from `torch.autograd.graph.saved_tensors_hooks` without peepholes, all in torch's
 disfavour: a window that meets a linear map is copied (here it is a view, as in the fused kernel); an einsum
 or merge over dimensions that are not neighbours keeps a rearranged copy; an RMS norm with weights keeps, on a
-CPU, its normalised input too. With peepholes, fused attention
-keeps queries, keys, values and result instead of the scores, which this account, op by op, still counts.
+CPU, its normalised input too; scans keep slices that were copied, look-ups by index their indices as large as
+the values. With peepholes, fused attention keeps queries, keys, values and result instead of the scores,
+which this account, op by op, still counts.
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ NOTHING = frozenset({"neg", "sign"})
 
 @dataclass(frozen=True)
 class Kept:
-    """Wires of the scope that are kept, and what is kept besides: reals, indices and bytes, by number."""
+    """Wires of the scope that are kept, and what is kept besides: reals, indices and bytes, by number.
+
+    `mask` says which mask the bytes are: those who hide the same share it.
+    """
 
     wires: tuple[int, ...] = ()
     reals: Expr = S.Zero
     indices: Expr = S.Zero
     flags: Expr = S.Zero
+    mask: tuple[object, ...] = ()
 
 
 @singledispatch
@@ -99,7 +104,8 @@ def _(op: ops.Reduce, diagram: Diagram, node: Node, _wants: tuple[bool, ...]) ->
 @kept.register
 def _(op: ops.Mask, diagram: Diagram, node: Node, _wants: tuple[bool, ...]) -> Kept:
     array: Array = diagram.wires[node.ins[0]].type
-    return Kept(flags=product(array[name].numel for name in relations.names(op.relation)))
+    axes = tuple(array[name] for name in relations.names(op.relation))
+    return Kept(flags=product(axis.numel for axis in axes), mask=(op.relation, *axes))
 
 
 @kept.register
