@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import linecache
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +14,16 @@ from torch import Tensor, nn
 from nbkit import Diagram
 from nbkit.build import build_torch
 from nbkit.build.source import source_lines
+from nbkit.components import catalogue
+
+SIZES = {"b": 2, "c": 4, "f": 6, "h": 2, "k": 4, "m": 8, "v": 11, "x": 8, "y": 5}
+RULES = "E,F,I,UP,B,SIM,N"
+
+
+def bound(name: str) -> Diagram:
+    """A diagram of the catalogue, all sizes small numbers."""
+    diagram = catalogue()[name]()
+    return diagram.at(**{size: SIZES.get(size, 6) for size in diagram.free()})
 
 
 def namespace(text: str) -> dict[str, Any]:
@@ -88,3 +101,13 @@ def _results(net: nn.Module, leaves: list[Tensor]) -> list[Tensor]:
     )
     gradients = torch.autograd.grad(scalar, wanted, allow_unused=True, materialize_grads=True)
     return [*(out.detach() for out in outs), *gradients]
+
+
+def ruff(folder: Path, *command: str) -> str:
+    """What ruff says of the programs in a folder; nothing if they are clean."""
+    program = Path(sys.executable).parent / "ruff"
+    done = subprocess.run(
+        [program, *command, "--isolated", "--line-length", "100", "--target-version", "py311", str(folder)],
+        capture_output=True, text=True, cwd=folder,
+    )  # fmt: skip
+    return "" if done.returncode == 0 else done.stdout + done.stderr

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from nbkit.build.names import WORDS
-from nbkit.build.source.helpers import HELPERS, calls, helpers_in
+from nbkit.build.source.helpers import HELPERS, helpers_in
 from nbkit.build.source.text import Line, Source, docstring
 from nbkit.build.source.ties import ties
 from nbkit.build.source.writer import Writer
 from nbkit.build.weights import sizes_needed
 from nbkit.language.diagram import Diagram
-from nbkit.language.errors import BindingError, DiagramError
+from nbkit.language.errors import BindingError
 
 
 def source(diagram: Diagram, **sizes: int) -> str:
@@ -53,11 +52,6 @@ def source_lines(diagram: Diagram, **sizes: int) -> Source:
     for text in writer.classes.values():
         body += [Line(), Line(), *text.lines()]
     code = "\n".join(line.text for line in body)
-    unknown = [word for word in sorted(WORDS - set(HELPERS) - {"F", "inf", "torch"}) if calls(word, code)]
-    if unknown:
-        raise DiagramError(
-            f"source() has no plain text for {', '.join(unknown)}; torch() can build {diagram.name}"
-        )
     helpers = [HELPERS[name].strip("\n").split("\n") for name in helpers_in(code)]
     for lines in reversed(helpers):
         body = [Line(), Line(), *map(Line, lines), *body]
