@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from nbkit import Diagram, block, linear, relu, repeat, tanh
 from nbkit.components import attention, catalogue
@@ -14,6 +15,7 @@ from nbkit.draw.canvas import Shape
 from nbkit.draw.picture import Picture
 from nbkit.draw.reverse import reverse_picture
 from nbkit.draw.themes import THEMES
+from tests.build.random_diagrams import diagrams
 from tests.draw.invariants import overlap, texts_that_overlap
 
 NAMES = [name for name in catalogue() if name != "sinusoidal-positions"]  # nothing in it has a gradient
@@ -127,3 +129,9 @@ def test_the_same_bytes_every_time_and_colours_for_every_theme() -> None:
     bundle = r._repr_mimebundle_()
     assert bundle["text/plain"] == "reverse of attention: R[y k], R[x k], R[x k] -> R[y k]"
     assert bundle["image/svg+xml"] == r.svg()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(diagrams(steps=6))
+def test_random_diagrams(diagram: Diagram) -> None:
+    assert texts_that_overlap(drawn(diagram)) == []
