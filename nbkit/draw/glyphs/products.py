@@ -13,14 +13,28 @@ from nbkit.draw.lanes import NATURAL, NOTHING, Bundle, Placed, Port, ends
 from nbkit.draw.steps import contraction
 from nbkit.language import ops
 
+_APART = 26.0  # from one cup to the next where there are three operands or more
+
 
 def _scale_label(placed: Placed) -> Label:
     return labels.factor(placed.step.scale) if placed.step.scale else ()
 
 
+def _cups(placed: Placed) -> list[str]:
+    """The axes that several operands have and that end."""
+    (out,) = placed.outs
+    lanes = [lane for bundle in placed.ins for lane in bundle.lanes if lane != NOTHING]
+    return [lane for lane in dict.fromkeys(lanes) if lane not in out.lanes and lanes.count(lane) > 1]
+
+
+def _room(placed: Placed) -> float:
+    """Three or more operands: each cup after the first stands further to the right."""
+    return _APART * max(len(_cups(placed)) - 1, 0) if len(placed.ins) > 2 else 0.0
+
+
 def _einsum_width(placed: Placed) -> float:
     if not contraction(placed.step):
-        return 74.0
+        return 74.0 + _room(placed)
     return 74.0 + labels.width(_scale_label(placed), 14) + 16 if placed.step.scale else 122.0
 
 
@@ -29,7 +43,8 @@ def _einsum(pen: Pen) -> None:
     """Cups for contracted axes, dots for diagonalised ones; everything else runs through."""
     placed = pen.placed
     (out,) = placed.outs
-    bend = pen.x0 + 66
+    room = _room(placed)
+    bend = pen.x0 + 66 + room
     drawn: dict[str, list[Bundle]] = {}
     for bundle in placed.ins:
         for lane in bundle.lanes:
@@ -37,14 +52,20 @@ def _einsum(pen: Pen) -> None:
     gone = [lane for lane in drawn if lane not in out.lanes and lane != NOTHING]
     for lane, bundles in drawn.items():
         if lane in out.lanes and lane != NOTHING:
-            _kept(pen, lane, bundles, out, bend)
+            _kept(pen, lane, bundles, out, bend, late=46.0 + room)
         elif lane in gone and len(bundles) == 1:
             height = pen.at(bundles[0], lane)
             pen.wire(bundles[0], lane, pen.x0, height, pen.x0 + 30, height)
             pen.canvas.dot(pen.x0 + 30, height)
-    cups = [lane for lane in gone if len(drawn[lane]) > 1]
+    cups = _cups(placed)
+    if len(placed.ins) > 2:
+        cups.sort(key=lambda lane: pen.at(drawn[lane][-1], lane) - pen.at(drawn[lane][0], lane))
     for i, lane in enumerate(cups):
-        _cup(pen, [(bundle, lane) for bundle in drawn[lane]], 9.0 + 6.0 * i)
+        ports = [(bundle, lane) for bundle in drawn[lane]]
+        if room:
+            _cup(pen, ports, 9.0, shift=_APART * i)
+        else:
+            _cup(pen, ports, 9.0 + 6.0 * i)
     if cups and len(placed.ins) == 2:
         middle = _meeting(pen)
         start = pen.x0 + 44 + 9.0 + 6.0 * (len(cups) - 1)
@@ -69,14 +90,19 @@ def _meeting(pen: Pen) -> float:
     return max(middle, below - 16.5) if pen.placed.step.scale else middle  # low, so that the factor has room
 
 
-def _cup(pen: Pen, ports: list[Port], radius: float) -> None:
-    """Wires of one axis close in a cup to the right: the sum over it."""
-    x = pen.x0 + 44
+def _cup(pen: Pen, ports: list[Port], radius: float, *, shift: float = 0.0) -> None:
+    """Wires of one axis close in a cup to the right: the sum over it; with a shift, further to the right."""
+    left, x = pen.x0 + shift, pen.x0 + 44 + shift
     for (upper, lane), (lower, other) in pairwise(ports):
         top, bottom = pen.at(upper, lane), pen.at(lower, other)
         middle = _meeting(pen) if len(pen.placed.ins) == 2 else (top + bottom) / 2
-        pen.wire(upper, lane, pen.x0, top, x, middle - radius)
-        pen.wire(lower, other, pen.x0, bottom, x, middle + radius)
+        for bundle, name, y, turn in (
+            (upper, lane, top, middle - radius),
+            (lower, other, bottom, middle + radius),
+        ):
+            if shift:
+                pen.wire(bundle, name, pen.x0, y, left, y)
+            pen.wire(bundle, name, left, y, x, turn)
         if (lower, other) != ports[-1]:
             pen.canvas.dot(pen.x0 + 1, bottom)
         pen.canvas.wire(
