@@ -1,4 +1,4 @@
-"""Diagrams as pictures: neural circuit diagrams in SVG, without a browser and without torch."""
+"""Diagrams as pictures (SVG, TikZ), overview graphs (DOT) and equations; without a browser, without torch."""
 
 from nbkit.draw.dot import dot as dot
 from nbkit.draw.equation import Equation as Equation

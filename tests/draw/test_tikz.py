@@ -41,6 +41,7 @@ def alike(document: str, svg: str, folder: Path) -> None:
 
 
 @needs_latex
+@pytest.mark.slow
 def test_every_picture_compiles(tmp_path: Path) -> None:
     drawn = [tikz(d()) for d in GALLERY.values()] + [tikz(d(), depth=1) for d in catalogue().values()]
     body = "\n".join(f"\\setbox0\\hbox{{%\n{text}}}\\shipout\\box0" for text in drawn)
