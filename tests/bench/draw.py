@@ -1,4 +1,5 @@
-"""Drawing GPT-2 small: time, bytes and elements of the picture, folded and unrolled, beside torchview.
+"""Drawing GPT-2 small and a network of 10,000 operations: time, bytes and elements of the picture, folded and
+unrolled, beside torchview.
 
 Targets (A1, A3): the first picture within 100 ms, at most 50 kB where closed and 1,000 elements where open,
 time and size of the unrolled picture linear in the number of layers. Each figure is the median of many runs
@@ -17,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from nbkit import Diagram
+from nbkit import Diagram, Fn, block, embed, gelu, linear, norm, skip
 from nbkit.components import gpt
 from nbkit.draw import svg
 
@@ -35,6 +36,23 @@ def model(layers: int) -> Diagram:
     return gpt(layers, heads=SIZES["h"]).on(f"N({SIZES['v']})[x={SIZES['x']}]", m=SIZES["m"])
 
 
+def deep(layers: int = 48, length: int = 25) -> Diagram:
+    """Distinct layers, three levels of blocks each: 48 layers of 204 operations."""
+
+    def chain(name: str) -> Fn:
+        fn = linear("m -> m") >> gelu
+        for _ in range(length - 1):
+            fn = fn >> (linear("m -> m") >> gelu)
+        return block(name, fn)
+
+    half = skip + (norm("m") >> block("inner", chain("left") >> chain("right")))
+    layer = block("layer", block("mixing", half) >> block("mlp", half))
+    fn: Fn = embed("v -> m")
+    for _ in range(layers):
+        fn = fn >> layer
+    return (fn >> norm("m") >> linear("m -> v=50")).on("N(50)[x]", m=64)
+
+
 def median(run: Callable[[], object], times: int) -> float:
     """Milliseconds, after one run that does not count."""
     run()
@@ -46,9 +64,11 @@ def median(run: Callable[[], object], times: int) -> float:
     return round(1e3 * statistics.median(seconds), 2)
 
 
-def measure(case: str, layers: int, times: int, **options: object) -> dict[str, object]:
+def measure(
+    case: str, layers: int, times: int, d: Diagram | None = None, **options: object
+) -> dict[str, object]:
     """One picture."""
-    d = model(layers)
+    d = model(layers) if d is None else d
     start = time.perf_counter()
     text = svg(d, **options)
     first = round(1e3 * (time.perf_counter() - start), 2)
@@ -105,6 +125,14 @@ def main() -> None:
     for layers in (12, 24, 48):
         case = measure("unrolled", layers, times, unroll=True)
         print(json.dumps(case), flush=True)
+    big = deep()
+    cases: dict[str, dict[str, object]] = {"": {}, ", one part open": {"open": "layer_3.mlp"}}
+    for name, options in cases.items():
+        print(
+            json.dumps(measure(f"{big.operations} operations{name}", 48, times, big, **options)), flush=True
+        )
+    print(json.dumps(measure("one part", 1, times, big["layer_3"])), flush=True)
+    print(json.dumps(measure("the same, flat", 48, times, big.expanded())), flush=True)
     peer = torchview(12, max(times // 3, 3))
     print(json.dumps(peer or {"bench": "draw", "case": "torchview, depth 3", "skipped": "not installed"}))
 
