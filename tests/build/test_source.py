@@ -15,6 +15,7 @@ from nbkit import (
     block,
     box,
     diagram,
+    from_torch,
     linear,
     scan,
     tanh,
@@ -184,3 +185,14 @@ def test_every_line_knows_its_part() -> None:
     assert [line.paths for line in forward] == [
         ("transformer_block.*.mlp.up", "transformer_block.*.mlp.gelu")
     ]
+
+
+def test_an_imported_module_is_a_program_with_its_weights() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True)
+    theirs = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    x = torch.randn(2, 5, 16)
+    imported = from_torch(theirs, x)
+    mine = model(imported.diagram)
+    mine.load_state_dict(imported.torch().state_dict())
+    assert len(imported.diagram.source().splitlines()) < 90
+    torch.testing.assert_close(mine.eval()(x), theirs(x))
