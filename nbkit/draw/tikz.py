@@ -24,6 +24,7 @@ from nbkit.language.diagram import Diagram
 WIDTH = 620.0  # pixels: the text of a page of A4
 _UNIT = 0.75  # bp a pixel
 _LINE = 10.0  # bp: the size of the document's text, which labels are scaled from
+_FIT = 0.94  # Computer Modern is wider than the Times that labels are measured by
 PREAMBLE = r"\usepackage{tikz,amsmath,amssymb}"
 _SIGNS = {
     "×": r"\times ", "−": "-", "·": r"\cdot ", "★": r"\bigstar ", "Σ": r"\Sigma ", "𝔼": r"\mathbb{E}",
@@ -173,7 +174,8 @@ def _(mark: Disc, pen: _Pen) -> str:
 @draw.register
 def _(mark: Words, pen: _Pen) -> str:
     anchor = {"middle": "base", "start": "base west", "end": "base east"}[mark.anchor]
-    scale = number(mark.size * pen.unit * 1.00375 / _LINE)
+    fit = 1.0 if isinstance(mark.text, str) else _FIT
+    scale = number(fit * mark.size * pen.unit * 1.00375 / _LINE)
     text = rf"\textsf{{{prose(mark.text)}}}" if isinstance(mark.text, str) else f"${mathematics(mark.text)}$"
     options = f"anchor={anchor}, scale={scale}, text={pen.colour(mark.role)}"
     return rf"\node[{options}] at ({number(mark.x)},{number(mark.y)}) {{{text}}};"
