@@ -2,8 +2,8 @@
 
 `diagrams()` gives diagrams with blocks, repetitions (also nested and tied), residuals, fan-outs, woven axes,
 images, windows, token inputs, two inputs, attention; sizes are numbers or open. `diagrams(concrete=True)`
-gives sizes that are all small numbers, so that a torch module can be made of it. With `new`, there are also
-scans, stages, folds, gathers and scatters, arrays of their own, casts, group norms and frozen maps.
+gives sizes that are all small numbers, so that a torch module can be made of it. Unless `new` is false, there
+are also scans, stages, folds, gathers and scatters, arrays of their own, casts, group norms and frozen maps.
 
     @given(diagrams())
     def test_something(d: Diagram) -> None: ...
@@ -73,7 +73,7 @@ class Maker:
     draw: Draw
     concrete: bool
     fresh: int = 0
-    new: bool = False  # the ops of the second round too
+    new: bool = True  # the ops of the second round too
     woven: bool = False  # only what keeps woven axes in front (a scan has its own axis there)
 
     def pick(self, options: Iterable[Any]) -> Any:
@@ -167,6 +167,9 @@ class Maker:
                 lambda: self.best(self.pick(flat)),
                 lambda: self.into_places(array, self.pick(flat)),
             ]
+        whole = [axis for axis in array if axis.rank == 1 and axis.size.is_Integer]
+        if whole:
+            steps.append(lambda: self.in_groups(self.pick(whole), array))
         if depth > 0 and flat and not self.woven:
             steps += [lambda: self.scanned(array, self.pick(flat), depth - 1)] * 2
         if depth > 0:
@@ -191,6 +194,15 @@ class Maker:
         return nk.expand(f"{name}={self.draw(st.integers(1, 3))}") >> nk.reduce(
             self.pick(["mean", "max", "min"]), name
         )
+
+    def in_groups(self, channels: Axis, array: Array) -> Fn:
+        """A group norm: over groups of channels, and some other axes."""
+        size, group, inner = int(channels.size), self.name(), self.name()
+        groups = self.pick([n for n in range(1, size + 1) if size % n == 0])
+        others = [a.name for a in array if a.name != channels.name and self.draw(st.booleans())]
+        norm = nk.norm(" ".join((inner, *others)), per=f"{group} {inner}")
+        parts = nk.split(f"{channels.name} -> {group}={groups} {inner}")
+        return parts >> norm >> nk.merge(f"{group} {inner} -> {channels.name}")
 
     def folded(self, axis: Axis) -> Fn:
         """Windows that are added up again."""
@@ -358,7 +370,7 @@ class Maker:
 
 @st.composite
 def diagrams(
-    draw: Draw, *, concrete: bool = False, steps: int = 5, depth: int = 2, new: bool = False
+    draw: Draw, *, concrete: bool = False, steps: int = 5, depth: int = 2, new: bool = True
 ) -> Diagram:
     """A random well-typed diagram; `steps` ops in a row at most, blocks and repetitions `depth` deep."""
     maker = Maker(draw, concrete, new=new)

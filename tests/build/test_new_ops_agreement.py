@@ -97,6 +97,7 @@ def test_json_and_listing_read_back_exactly(diagram: Diagram) -> None:
 @given(diagrams(concrete=True, new=True))
 def test_batches_may_be_missing_or_several(diagram: Diagram) -> None:
     net = build_torch(diagram, seed=1).double().eval()
+    shake(net)
     inputs = inputs_of(diagram, 4)
     whole = run(net, inputs)
     several = run(net, [x.reshape(2, 2, *x.shape[1:]) for x in inputs])
