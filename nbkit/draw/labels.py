@@ -24,6 +24,10 @@ _GREEK = {
     "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ",
     "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
 }  # fmt: skip
+_NUMBERED = re.compile(r"([A-Za-z])(\d+)")
+_TIMES = re.compile(r"\b(\d+)\*(?=[A-Za-zα-ω])")
+_ROOT = re.compile(r"sqrt\((\w+)\)")
+_PIECES = re.compile(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.")
 SCRIPT = 0.7  # size of sub- and superscripts
 _DY = {-1: -0.22, 0: 0.0, 1: 0.36}  # how far they are raised, in sizes
 _LONGEST_TAIL = 8  # longer words are no subscripts
@@ -72,7 +76,7 @@ def sans_width(text: str, size: float) -> float:
 def name(text: str, *, bar: bool = False, bold: bool = False) -> Label:
     """A name: `x` italic, `c_1`, `n1` and `d_model` with subscripts, `alpha` Greek, others as they are."""
     head, _, tail = text.partition("_")
-    if not tail and (match := re.fullmatch(r"([A-Za-z])(\d+)", text)):
+    if not tail and (match := _NUMBERED.fullmatch(text)):
         head, tail = match.groups()
     if tail and (len(_GREEK.get(head, head)) > 1 or not tail.isalnum() or len(tail) > _LONGEST_TAIL):
         head, tail = text, ""
@@ -87,7 +91,7 @@ def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: boo
     if isinstance(size, Symbol):
         return name(size.name, bar=size.name in positions, bold=bold)
     runs: list[Run] = []
-    text = re.sub(r"\b(\d+)\*(?=[A-Za-zα-ω])", r"\1", format_size(size))
+    text = _TIMES.sub(r"\1", format_size(size))
     text = (
         text.replace("floor(", "⌊").replace("ceiling(", "⌈")
         if text.count("(") == 1 and text.startswith(("floor(", "ceiling("))
@@ -95,8 +99,8 @@ def expression(size: Expr, positions: frozenset[str] = frozenset(), *, bold: boo
     )
     if text.startswith(("⌊", "⌈")):
         text = text[:-1] + ("⌋" if text[0] == "⌊" else "⌉")
-    text = re.sub(r"sqrt\((\w+)\)", r"√\1", text)
-    for part in re.findall(r"\*\*\(?[-\d/]+\)?|\*|[A-Za-zα-ω]\w*|\d+|.", text):
+    text = _ROOT.sub(r"√\1", text)
+    for part in _PIECES.findall(text):
         if part.startswith("**"):
             runs.append(Run(part.strip("*()").replace("-", "−"), shift=1))
         elif part == "*":
