@@ -57,10 +57,11 @@ class Carry:
     tensor: Tensor
     steps: tuple[Callable[[Tensor], Tensor], ...] = ()
     signature: tuple[object, ...] = ()  # tells apart two ways of seeing one tensor
+    layout: str = ""  # "transposed": as a transposed convolution holds it
 
     def then(self, what: object, step: Callable[[Tensor], Tensor]) -> Carry:
         """The same, seen through one more view; `what` says which."""
-        return Carry(self.source, self.tensor, (*self.steps, step), (*self.signature, what))
+        return replace(self, steps=(*self.steps, step), signature=(*self.signature, what))
 
     def read(self) -> Tensor:
         """The numbers as they are now, detached."""

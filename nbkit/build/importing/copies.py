@@ -50,9 +50,6 @@ def matched(left: Sequence[Cell], right: Sequence[Cell], depth: int) -> list[tup
             if [x.size for x in mine] != [y.size for y in theirs]:
                 return None
             pairs += zip(mine, theirs, strict=True)
-        for v, w in zip(a.outs, b.outs, strict=True):
-            if [x.size for x in v.atoms] == [y.size for y in w.atoms]:
-                pairs += zip(v.atoms, w.atoms, strict=True)
     return pairs
 
 

@@ -33,6 +33,15 @@ class Exported:
     seconds: float
 
 
+def draws(program: ExportedProgram) -> bool:
+    """True if the graph draws random numbers other than by dropout."""
+    names = {str(node.target).split(".")[1] for node in program.graph.nodes if "aten." in str(node.target)}
+    return bool(names & RANDOM)
+
+
+RANDOM = frozenset(["rand", "randn", "randint", "bernoulli", "rand_like", "randn_like", "multinomial"])
+
+
 def twin(module: nn.Module) -> nn.Module:
     """A copy of a module that shares its parameters and has buffers of its own."""
     memo: dict[int, Any] = {id(p): p for p in module.parameters()}
@@ -86,6 +95,8 @@ def run_export(
             except Exception as error:  # noqa: BLE001  # torch.export raises what it and the module please
                 failure = failure or error
             else:
+                if training is None and mode and draws(program):
+                    break  # noise that the module makes by hand in training: read what it does without
                 return Exported(program, tensors, args, named, mode, time.perf_counter() - begun)
     raise _explained(module, failure) from failure
 

@@ -17,12 +17,13 @@ from nbkit.build.importing.copies import unify_copies
 from nbkit.build.importing.exporting import Exported
 from nbkit.build.importing.frames import frame_attention
 from nbkit.build.importing.images import as_images
+from nbkit.build.importing.labels import snake
 from nbkit.build.importing.lowering import Letters, array_of
 from nbkit.build.importing.naming import choose, look_for_roles
 from nbkit.build.importing.reader import Reader
 from nbkit.build.importing.rules.opaque import box
 from nbkit.build.importing.tidy import tidy
-from nbkit.build.importing.tree import grow, snake
+from nbkit.build.importing.tree import grow
 from nbkit.language.axes import Token
 from nbkit.language.diagram import Diagram
 from nbkit.language.errors import DiagramError

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from sympy import Expr
 from torch import Tensor, fx
+from torch.fx.node import map_aggregate
 
 from nbkit.build.importing.cells import Const, Scope, Stack
 from nbkit.language.errors import DiagramError
@@ -104,3 +105,12 @@ def no_words(node: fx.Node, reason: str) -> DiagramError:
         f"from_torch: {node.target}{where} can be no part of a diagram, not even as an opaque box: {reason}\n"
         "  give every size in axes (or none), or import the modules around it one by one"
     )
+
+
+def said(x: Any) -> str:
+    """Arguments as text; a constant is told by where it was made."""
+
+    def told(a: Any) -> Any:
+        return f"constant {a.order}" if isinstance(a, Const) else a
+
+    return str(map_aggregate(x, told))

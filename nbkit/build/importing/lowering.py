@@ -49,9 +49,9 @@ def _linear(c: Cell, n: Letters) -> Op:
     )
 
 
-def _embed(c: Cell, n: Letters) -> Op:
+def _embed(c: Cell, n: Letters, bound: Expr | None) -> Op:
     rows = c.settings["rows"]
-    token = "v" if c.ins[0].bound == rows else f"v={rows}"
+    token = "v" if bound == rows else f"v={rows}"
     frozen = not c.weights["weight"].trainable
     return ops.Embed(f"{token} -> {n.tokens(c.axes['outs'])}", c.settings.get("key", ""), frozen)
 
@@ -118,7 +118,6 @@ LOWER: dict[str, Lower] = {
     "dropout": lambda c, _n: ops.Dropout(c.settings["p"]),
     "einsum": _einsum,
     "elementwise": lambda c, _n: ops.Elementwise(c.settings["function"]),
-    "embed": _embed,
     "expand": lambda c, n: ops.Expand(n.tokens(c.axes["axes"])),
     "fold": _fold,
     "indices": lambda c, n: ops.Indices(n.of(c.axes["axis"][0])),
@@ -135,7 +134,6 @@ LOWER: dict[str, Lower] = {
     "softmax": lambda c, n: ops.Softmax(n.names(c.axes["axes"])),
     "split": lambda c, n: ops.Split(" -> ".join(_regroup(c, n))),
     "stopgradient": lambda _c, _n: ops.StopGradient(),
-    "torch": lambda c, n: ops.Torch(c.settings["box"], c.settings["spec"](n), c.settings["text"]),
     "window": _window,
 }
 
@@ -147,6 +145,11 @@ def lower(cell: Cell, letters: Letters, arrays: Sequence[Array]) -> Op:
     if cell.kind == "scan":
         op: Op = cell.settings["make"](letters, arrays)
         return op
+    if cell.kind == "embed":
+        return _embed(cell, letters, arrays[0].bound)
+    if cell.kind == "torch":
+        spec = cell.settings["spec"](letters, [array.bound for array in arrays])
+        return ops.Torch(cell.settings["box"], spec, cell.settings["text"])
     return LOWER[cell.kind](cell, letters)
 
 

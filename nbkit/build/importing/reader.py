@@ -11,39 +11,28 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from sympy import Expr, Integer, Symbol, floor
 from torch import Tensor, fx
 from torch.export.graph_signature import InputKind
-from torch.fx.node import map_aggregate, map_arg
-from torch.utils._sympy.functions import FloorDiv
+from torch.fx.node import map_arg
 
 from nbkit.build.importing.cells import (
     Carry,
-    Const,
     Unsuitable,
     Value,
     Weight,
-    is_tensor,
-    same_numbers,
-    seen,
 )
-from nbkit.build.importing.desk import Desk
 from nbkit.build.importing.exporting import Exported
 from nbkit.build.importing.graphs import (
-    VIEWS_OF_WEIGHTS,
     bind,
-    concrete,
-    hinted,
-    leaves,
     mutates,
     needed_for,
     no_words,
     stack_of,
 )
 from nbkit.build.importing.inputs import input_value
+from nbkit.build.importing.knowing import Knowing
 from nbkit.language.axes import Token
 from nbkit.language.errors import DiagramError
-from nbkit.language.sizes import canonical, symbol
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
@@ -53,7 +42,6 @@ _NOTHING = frozenset(
     ["_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range_for_size"]
 )
 _LABELS = frozenset(["cos", "sin"])
-_RANDOM = frozenset(["rand", "randn", "randint", "bernoulli", "rand_like", "randn_like", "multinomial"])
 
 
 def rule(*names: str) -> Callable[[R], R]:
@@ -70,22 +58,19 @@ def rule(*names: str) -> Callable[[R], R]:
 
 
 @dataclass
-class Reader(Desk):
+class Reader(Knowing):
     """One import: the graph, and what is known of each of its nodes."""
 
-    exported: Exported = None  # type: ignore[assignment]  # always given; a dataclass field after defaults
+    exported: Exported = None  # type: ignore[assignment]  # always given
     tokens: tuple[tuple[Token, ...] | None, ...] = ()
     env: dict[fx.Node, Any] = field(default_factory=dict)
     understood: int = 0
     notes: list[str] = field(default_factory=list)
     opaque: Counter[str] = field(default_factory=Counter)
-    symbols: dict[Symbol, Expr] = field(default_factory=dict)
-    hints: dict[Expr, int] = field(default_factory=dict)
     outputs: list[Any] = field(default_factory=list)
     fallback: Rule | None = None
     phrases: dict[fx.Node, Any] = field(default_factory=dict)
     node: fx.Node | None = None
-    _calls: int = 0
 
     def read(self, output: list[fx.Node]) -> None:
         """Reads the graph as far as these outputs need it."""
@@ -113,7 +98,7 @@ class Reader(Desk):
             if spec.kind is InputKind.PARAMETER:
                 self.env[node] = Weight(Carry(spec.target, tensor), tuple(tensor.shape))
             else:
-                self.env[node] = self._constant(tensor, node, source=str(spec.target))
+                self.env[node] = self.constant_of(tensor, node, source=str(spec.target))
         given = iter(self.tokens)
         for node in users:
             fake = node.meta.get("val")
@@ -175,7 +160,7 @@ class Reader(Desk):
         return result
 
     def _expressed(self, node: fx.Node, name: str, args: Any, named: Any) -> Any:
-        result = self._computed(node, node.target, name, args, named)
+        result = self.computed(node, node.target, name, args, named)
         if result is None:
             if name not in RULES:
                 raise Unsuitable(f"no rule for {name}")
@@ -225,73 +210,6 @@ class Reader(Desk):
             elif child.op == "output":
                 return map_arg(child.args[0], self._look)
         return None
-
-    def _computed(self, node: fx.Node, target: Any, name: str, args: Any, named: Any) -> Any:
-        """The result of a call on constants, or a view of a parameter; None for anything else."""
-        tensors = [x for x in leaves((args, named)) if is_tensor(x)]
-        if any(isinstance(x, Value) for x in tensors) or name in _RANDOM:
-            return None
-        val = node.meta.get("val")
-        fakes = [v for v in (val if isinstance(val, tuple | list) else (val,)) if isinstance(v, Tensor)]
-        if not any(isinstance(x, Weight) for x in tensors):
-            if sum(hinted(f) for f in fakes) > LARGEST_CONSTANT:
-                return None
-            with torch.no_grad():
-                result = target(*map_aggregate(args, self._known), **map_aggregate(named, self._known))
-            if isinstance(result, tuple | list):
-                return [self._constant(r, node, fake=f) for r, f in zip(result, fakes, strict=True)]
-            found = self._constant(result, node, fake=fakes[0] if fakes else None)
-            return next((seen(x, found) for x in tensors if same_numbers(x, found)), found)
-        if name in VIEWS_OF_WEIGHTS and isinstance(args[0], Weight) and len(tensors) == 1:
-            return self._viewed(args[0], target, args[1:], named, val)
-        return None
-
-    def _known(self, x: Any) -> Any:
-        return int(self.hint(x)) if isinstance(x, Expr) else concrete(x)
-
-    def _viewed(self, weight: Weight, target: Any, args: Any, named: Any, val: Any) -> Any:
-        rest, words = map_aggregate(args, self._known), map_aggregate(named, self._known)
-        what = (str(target), str(rest), str(words))
-        if isinstance(val, tuple | list):
-
-            def part(i: int) -> Callable[[Tensor], Tensor]:
-                return lambda t: target(t, *rest, **words)[i]
-
-            carry = weight.carry
-            return [Weight(carry.then((*what, i), part(i)), tuple(v.shape)) for i, v in enumerate(val)]
-        return Weight(
-            weight.carry.then(what, lambda t: target(t, *rest, **words)), tuple(map(int, val.shape))
-        )
-
-    def _constant(self, tensor: Tensor, node: fx.Node, fake: Tensor | None = None, source: str = "") -> Const:
-        sizes = tuple(self.size(n) for n in (tensor if fake is None else fake).shape)
-        order = self._calls if node.op == "call_function" else 0
-        label = node.name if node.name in _LABELS else ""
-        return Const(tensor, order, stack_of(node), sizes, source, label)
-
-    def size(self, n: Any) -> Expr:
-        """A size as an expression of the language."""
-        if isinstance(n, int):
-            return Integer(n)
-        if isinstance(n, torch.SymInt):
-            found = n.node.expr
-            for s in found.free_symbols:
-                if s not in self.symbols:
-                    self.symbols[s] = symbol(s.name)
-                self.hints[self.symbols[s]] = int(n.node.shape_env.backed_var_to_val[s])
-            return canonical(found.replace(FloorDiv, self._divided).xreplace(self.symbols))
-        expression: Expr = n
-        return expression
-
-    def _divided(self, top: Expr, bottom: Expr) -> Expr:
-        """A division that leaves no rest in the example is taken to leave none ever."""
-        known = {s: self.hints.get(self.symbols.get(s, s), 1) for s in top.free_symbols | bottom.free_symbols}
-        exact = (top / bottom).subs(known).is_integer
-        return top / bottom if exact else floor(top / bottom)
-
-    def hint(self, size: Expr) -> Expr:
-        """What a size is in the example."""
-        return size.subs(self.hints)
 
     def _verify(self, result: Any, val: Any) -> None:
         """What a rule made has the sizes that torch says."""

@@ -7,6 +7,7 @@ linear, rename x → y                      rename x → y, linear
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,23 @@ def tidy(cells: list[Cell], outputs: Sequence[Wire]) -> list[Cell]:
         while changed:
             cells, changed = step(cells, outputs)
             cells.sort(key=lambda cell: cell.order)
-    return alive(cells, outputs)
+    cells = alive(cells, outputs)
+    _anchored(cells)
+    return cells
+
+
+def _anchored(cells: Sequence[Cell]) -> None:
+    """What reads no wire stands on one that its module takes anyway, not on an input of the whole."""
+    made: dict[int, Stack] = {}
+    for place, cell in enumerate(cells):
+        if cell.kind in _SOURCES and cell.stack and not cell.settings.get("places"):
+            depth = len(cell.stack)
+            near = [c for c in (*cells[:place][::-1], *cells[place:]) if c.stack[:depth] == cell.stack]
+            beside = [w for c in near if c.kind not in _SOURCES for w in c.ins]
+            known = (w for w in beside if id(w) in made and made[id(w)][:depth] != cell.stack)
+            cell.ins = [next(known, cell.ins[0])]
+        for wire in cell.outs:
+            made[id(wire)] = cell.stack
 
 
 def alive(cells: Sequence[Cell], outputs: Sequence[Wire]) -> list[Cell]:
@@ -60,12 +77,16 @@ def _index(atoms: Sequence[Atom], atom: Atom) -> int | None:
     return next((i for i, a in enumerate(atoms) if same(a, atom)), None)
 
 
+_RENAMED_BEFORE = ("linear", "scale", "dropout")
+_SOURCES = ("parameter", "constant")
 _WOVEN = ("add", "multiply", "elementwise", "scale", "dropout", "mask", "concat", "slice", "rename")
 
 
 def _split_into_maker(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Cell], bool]:
     """A split of an axis that a linear map or a table makes is made by it, also past what lies between."""
     readers = Readers(cells, outputs)
+    touched: set[int] = set()
+    gone: set[int] = set()
     for cell in cells:
         if cell.kind != "split" or id(cell.outs[0]) in readers.outputs:
             continue
@@ -73,6 +94,10 @@ def _split_into_maker(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[
         if region is None:
             continue
         wires, makers = region
+        if any(id(w) in touched for w in wires):
+            continue
+        touched |= {id(w) for w in (*wires, *cell.outs)}
+        gone.add(id(cell))
         (old,), new = cell.axes["old"], cell.axes["new"]
         for maker in makers:
             maker.axes["outs"] = [p for a in maker.axes["outs"] for p in (new if same(a, old) else [a])]
@@ -81,8 +106,7 @@ def _split_into_maker(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[
             keep_apart(wire.atoms)
         for reader in readers.of.get(id(cell.outs[0]), []):
             reader.ins = [cell.ins[0] if w is cell.outs[0] else w for w in reader.ins]
-        return [c for c in cells if c is not cell], True
-    return cells, False
+    return [c for c in cells if id(c) not in gone], bool(gone)
 
 
 def _region(split: Cell, readers: Readers) -> tuple[list[Wire], list[Cell]] | None:
@@ -117,6 +141,9 @@ def _region(split: Cell, readers: Readers) -> tuple[list[Wire], list[Cell]] | No
 def _unpacked(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Cell], bool]:
     """A linear map of which only parts are read becomes one map for each part."""
     readers = Readers(cells, outputs)
+    alone = _alone(cells)
+    gone: set[int] = set()
+    made: list[Cell] = []
     for cell in cells:
         if cell.kind != "linear" or id(cell.outs[0]) in readers.outputs or cell.axes["per"]:
             continue
@@ -133,7 +160,7 @@ def _unpacked(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Cell], b
         if sorted(i for start, stop in ranges for i in range(start, stop)) != list(range(size)):
             continue
         names = _roles(parts, readers)
-        new = []
+        new: list[Cell] = []
         for number, (part, (start, stop)) in enumerate(zip(parts, ranges, strict=True)):
             kept = [] if part.settings.get("drop") else [_kept(part, axis)]
             outs = [*cell.axes["outs"][:at], *kept, *cell.axes["outs"][at + 1 :]]
@@ -143,20 +170,13 @@ def _unpacked(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Cell], b
                 Cell(
                     "linear", list(cell.ins), list(part.outs),
                     {"ins": list(cell.axes["ins"]), "outs": outs, "per": []}, dict(cell.settings), weights,
-                    _dissolved(cell, cells) if names[number] else cell.stack, (*cell.order, start),
+                    _around(cell, alone) if names[number] else cell.stack, (*cell.order, start),
                     names[number],
                 )
             )  # fmt: skip
-        gone = {id(cell), *(id(p) for p in parts)}
-        place = next(i for i, c in enumerate(cells) if c is cell)
-        rest = [c for c in cells if id(c) not in gone]
-        return [*rest[:place], *sorted(new, key=lambda c: c.order), *rest[place:]], True
-    return cells, False
-
-
-def _dissolved(cell: Cell, cells: Sequence[Cell]) -> Stack:
-    """The stack without a module that is this map alone."""
-    return _around(cell, cells)
+        gone |= {id(cell), *(id(p) for p in parts)}
+        made += new
+    return [*(c for c in cells if id(c) not in gone), *made], bool(made)
 
 
 def _range(part: Cell, size: int) -> tuple[int, int]:
@@ -213,7 +233,11 @@ _POINTWISE = ("scale", "elementwise", "dropout", "mask")
 def _renamed_before(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Cell], bool]:
     """A rename of axes that a linear map does not touch is done before it."""
     readers = Readers(cells, outputs)
-    for place, cell in enumerate(cells):
+    alone = _alone(cells)
+    gone: set[int] = set()
+    moved: set[int] = set()
+    made: list[Cell] = []
+    for cell in cells:
         if cell.kind != "rename":
             continue
         (wire,) = cell.ins
@@ -225,29 +249,32 @@ def _renamed_before(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Ce
         ):
             continue
         touched = [a for atoms in maker.axes.values() for a in atoms]
-        if any(same(a, b) for a in cell.axes["old"] for b in touched):
+        if id(maker) in moved or any(same(a, b) for a in cell.axes["old"] for b in touched):
             continue
         (source,) = maker.ins
         names = {a.name.root() for a in cell.axes["new"]}
         if any(a.name.root() in names for a in (*source.atoms, *touched)):
             continue
         pairs = list(zip(cell.axes["old"], cell.axes["new"], strict=True))
-        moved = Wire(tuple(next((n for o, n in pairs if same(o, a)), a) for a in source.atoms), source.bound)
+        atoms = tuple(next((n for o, n in pairs if same(o, a)), a) for a in source.atoms)
+        renamed = Wire(atoms, source.bound)
         before = Cell(
-            "rename", [source], [moved], cell.axes, cell.settings, {}, _around(maker, cells),
+            "rename", [source], [renamed], cell.axes, cell.settings, {}, _around(maker, alone),
             (maker.order[0] - 0.5, *maker.order[1:]), cell.name,
         )  # fmt: skip
-        maker.ins, maker.outs = [moved], list(cell.outs)
-        rest = [c for c in cells if c is not cell]
-        at = next(i for i, c in enumerate(rest) if c is maker)
-        del place
-        return [*rest[:at], before, *rest[at:]], True
-    return cells, False
+        maker.ins, maker.outs = [renamed], list(cell.outs)
+        moved |= {id(maker)}
+        gone.add(id(cell))
+        made.append(before)
+    return [*(c for c in cells if id(c) not in gone), *made], bool(made)
 
 
-def _around(maker: Cell, cells: Sequence[Cell]) -> Stack:
+def _alone(cells: Sequence[Cell]) -> Counter[Stack]:
+    """How many cells each call has."""
+    return Counter(cell.stack[:depth] for cell in cells for depth in range(1, len(cell.stack) + 1))
+
+
+def _around(maker: Cell, count: Counter[Stack]) -> Stack:
     """Where a cell before this one belongs: in the same call, unless that is this cell alone."""
     stack = maker.stack
-    if stack and sum(len(c.stack) >= len(stack) and c.stack[len(stack) - 1] == stack[-1] for c in cells) == 1:
-        return stack[:-1]
-    return stack
+    return stack[:-1] if stack and count[stack] == 1 else stack

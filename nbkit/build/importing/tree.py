@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from nbkit.build.importing.cells import Carry, Cell, Wire
+from nbkit.build.importing.labels import snake, words
 from nbkit.build.importing.lowering import Letters, default_name, lower
 from nbkit.build.names import attributes
+from nbkit.build.weights import weights
 from nbkit.language import ops
 from nbkit.language.axes import Array
 from nbkit.language.diagram import Diagram, Node, free_name
 from nbkit.language.diagram import Wire as DiagramWire
-from nbkit.language.errors import DiagramError, ParseError
+from nbkit.language.errors import DiagramError
 from nbkit.language.parts import Block, Repeat
-from nbkit.language.sizes import check_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Carries = dict[str, Carry]
 
@@ -84,35 +88,6 @@ def boundary(cells: Sequence[Cell], used: set[int]) -> tuple[list[Wire], list[Wi
     return ins, outs
 
 
-def words(name: str, kind: str) -> str:
-    """A node's id: the module's name where it is one, else its class in lower case."""
-    last = name.rpartition(".")[2]
-    if last.isdecimal():
-        before = name[: -len(last) - 1].rpartition(".")[2]
-        wanted = f"{before}_{last}" if before and not before.isdecimal() else snake(kind)
-    else:
-        wanted = last
-    try:
-        return check_name(wanted, "node")
-    except ParseError:
-        return snake(kind)
-
-
-_BETWEEN_WORDS = re.compile(
-    r"(?<=[a-z]{2})(?=[A-Z][a-z])|(?<=[A-Z]{2})(?=[A-Z][a-z])|(?<=[a-z][A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z])"
-)
-
-
-def snake(kind: str) -> str:
-    """`TransformerEncoderLayer` → `transformer_encoder_layer`, `ReLU` → `relu`, `UNet` → `unet`."""
-    text = re.sub(_BETWEEN_WORDS, "_", kind).lower().strip("_")
-    text = re.sub(r"[^a-z0-9_]", "", text)[:36]
-    try:
-        return check_name(text, "node")
-    except ParseError:
-        return "part"
-
-
 @dataclass
 class Grower:
     """Builds one diagram out of the items of a scope."""
@@ -171,11 +146,29 @@ class Grower:
         numbers = tuple(self.numbers[id(w)] for w in outs)
         diagram = Diagram(self.name, tuple(self.wires), tuple(range(count)), numbers, tuple(self.nodes))
         names = attributes(diagram)
+        nodes = {node.id: node for node in diagram.nodes}
         return diagram, {
-            f"{names[node]}{between}{path}": carry
+            f"{names[node]}{between}{path}": held_as(carry, diagram, nodes[node])
             for node, between, inner in self.carried
             for path, carry in inner.items()
         }
+
+
+def held_as(carry: Carry, diagram: Diagram, node: Node) -> Carry:
+    """The weight of a transposed convolution, turned where the diagram holds a linear map instead."""
+    if carry.layout != "transposed" or not isinstance(node.op, ops.Linear):
+        return carry
+    held = weights(diagram, node)
+    if held is None or held.module == "ConvTranspose":
+        return carry
+    groups = int(held.groups)
+
+    def turned(t: Tensor) -> Tensor:
+        apart = t.reshape(groups, -1, *t.shape[1:]).movedim((1, 2), (-1, -2))
+        whole = apart.reshape(groups, -1, apart.shape[-1])
+        return whole if held.module == "Grouped" else whole[0]
+
+    return carry.then("turned", turned)
 
 
 def grow(
@@ -237,6 +230,13 @@ def _repeated(g: Grower, run: Sequence[Item], cells: Sequence[Cell], depth: int,
     if carried is None:
         return False
     types = [g.type(w) for w in first]
+    fits = all(
+        {*map(g.letters.axis, w.atoms)} == {*t.axes}
+        for ins, outs in sides
+        for w, t in [*zip(ins, types, strict=True), *((outs[k], types[p]) for p, k in carried.items())]
+    )
+    if not fits:
+        return False
     label = words(run[0].base or run[0].kind, run[0].kind)
     made: list[tuple[Diagram, Carries]] = []
     for item, (ins, outs) in zip(run, sides, strict=True):

@@ -125,7 +125,8 @@ def _conv_transpose(
     out = [a for a in value.wire.atoms if not any(same(a, b) for b in inside)]
     wire = r.cell(
         "linear", [value.wire], [*out, *windows, made],
-        {"ins": inside, "outs": [*windows, made], "per": per}, {"weight": weight.carry}, bias=False,
+        {"ins": inside, "outs": [*windows, made], "per": per},
+        {"weight": replace(weight.carry, layout="transposed")}, bias=False,
     )  # fmt: skip
     value = Value(wire, (*value.dims[: first - 1], (*per, made), *value.dims[first:]))
     for i, (s, p, e, d) in enumerate(

@@ -129,14 +129,25 @@ def _embedding(r: Reader, weight: Any, indices: Any, **_: Any) -> Value:
     return Value(wire, (*value.dims, (produced,)))
 
 
-def _bounded(r: Reader, value: Value, rows: int) -> None:
+_PASSED = ("slice", "split", "merge", "rename", "expand")
+
+
+def _bounded(r: Reader, value: Value, rows: int) -> Value:
     """Indices that go into a table are below its number of rows."""
     if value.wire.bound is None:
         raise Unsuitable("a look-up by real numbers")
-    first = next((v for v in r.inputs if v.wire is value.wire), None)
-    if first is not None:
-        bound = first.wire.bound
-        first.wire.bound = Integer(rows) if bound is None else min(bound, Integer(rows))
+    wire = value.wire
+    makers = {id(cell.outs[0]): cell for cell in r.cells if cell.kind in _PASSED}
+    while (maker := makers.get(id(wire))) is not None:
+        (wire,) = maker.ins
+    if wire.bound is not None and (wire.bound - rows).is_positive:
+        known = any(v.wire is wire for v in r.inputs) or any(
+            cell.kind == "torch" and any(out is wire for out in cell.outs) for cell in r.cells
+        )
+        if not known:
+            raise Unsuitable("indices that may lie outside the table")
+        wire.bound = Integer(rows)
+    return value
 
 
 def _looked_up(r: Reader, weight: Weight, indices: Const) -> Value:

@@ -8,20 +8,31 @@ this process alone.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sympy import Integer
+from sympy import Expr, Integer
 from torch import Tensor, fx, nn
 
 from nbkit.build import boxes
 from nbkit.build.importing.atoms import Atom, fresh, keep_apart, same
-from nbkit.build.importing.cells import Cell, Unsuitable, Value, Wire, is_tensor
-from nbkit.build.importing.graphs import bind
+from nbkit.build.importing.cells import Cell, Const, Unsuitable, Value, Wire, is_tensor
+from nbkit.build.importing.graphs import bind, leaves
 from nbkit.build.importing.lowering import Letters, array_of
 from nbkit.build.importing.reader import Reader
+from nbkit.language.errors import ParseError
 from nbkit.language.ops.base import LONGEST_SETTING
+from nbkit.language.sizes import check_name
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a tensor that runs along a wire, in the arguments of a call."""
+
+    number: int
 
 
 def box(r: Reader, node: fx.Node, args: Any, named: Any, reason: str) -> Any:
@@ -31,34 +42,53 @@ def box(r: Reader, node: fx.Node, args: Any, named: Any, reason: str) -> Any:
         raise Unsuitable(f"{target} ({reason})")
     bound = bind(target, args, named)
     names = {a.name: "x" if a.name in ("self", "input") else a.name for a in target._schema.arguments}
-    given: list[Any] = []
-    settings: dict[str, Any] = {}
-    for name, mine in names.items():
-        x = bound[mine]
-        if isinstance(x, tuple | list) and x and all(is_tensor(t) for t in x):
-            given += x
-        elif is_tensor(x):
-            given.append(x)
-        else:
-            settings[name] = x
-    near = next((t.wire for t in given if isinstance(t, Value)), None)
-    values = [_separate(r, r.value(t, near)) for t in given]
+    tensors = [x for x in leaves(list(bound.values())) if is_tensor(x)]
+    near = next((t.wire for t in tensors if isinstance(t, Value)), None)
+    values: list[Value] = []
+    settings = {name: _slotted(r, bound[mine], values, near) for name, mine in names.items()}
     fakes = node.meta["val"]
     fakes = list(fakes) if isinstance(fakes, tuple | list) else [fakes]
-    if not all(isinstance(f, Tensor) for f in fakes):
-        raise Unsuitable(f"{target} gives no tensor ({reason})")
-    plain = len(values) == 1 == len(fakes) and torch.Tag.pointwise in target.tags and not values[0].virtual()
+    if not values or not all(isinstance(f, Tensor) for f in fakes):
+        raise Unsuitable(f"{target} has no tensor to work on, or gives none ({reason})")
+    plain = (
+        len(values) == 1 == len(fakes)
+        and torch.Tag.pointwise in target.tags
+        and values[0].wire.bound is None
+        and fakes[0].is_floating_point()
+        and not values[0].virtual()
+    )
     results = [Value(Wire(values[0].wire.atoms), values[0].dims)] if plain else _results(r, values, fakes)
-    name, text = _named(target, settings, given, r)
+    name, text = _named(target, settings, r)
     r.cells.append(
         Cell(
             "torch", [v.wire for v in values], [v.wire for v in results],
             {} if plain else {"all": [a for v in (*values, *results) for dim in v.dims for a in dim]},
             {"box": name, "text": text, "spec": _spec([] if plain else values, [] if plain else results)},
-            {}, r.stack, r.order, target._schema.name.removeprefix("aten::").strip("_"),
+            {}, r.stack, r.order, _label(target),
         )
     )  # fmt: skip
     return results if isinstance(node.meta["val"], tuple | list) else results[0]
+
+
+def _slotted(r: Reader, x: Any, values: list[Value], near: Wire | None) -> Any:
+    """An argument with its tensors as slots; constants that are no real numbers stay as they are."""
+    if isinstance(x, tuple | list):
+        return [_slotted(r, part, values, near) for part in x]
+    if isinstance(x, Const) and not x.tensor.is_floating_point():
+        return x.tensor
+    if not is_tensor(x):
+        return x
+    values.append(_separate(r, r.value(x, near)))
+    return Slot(len(values) - 1)
+
+
+def _label(target: Any) -> str:
+    """A node's id for a call."""
+    text = re.sub(r"[^A-Za-z0-9_]", "_", target._schema.name.rpartition("::")[2]).strip("_")[:36]
+    try:
+        return check_name(text, "node")
+    except ParseError:
+        return f"{text}_" if text[:1].isalpha() else "box"
 
 
 def _separate(r: Reader, value: Value) -> Value:
@@ -88,45 +118,59 @@ def _results(r: Reader, values: Sequence[Value], fakes: Sequence[Tensor]) -> lis
 
 
 def _spec(values: Sequence[Value], results: Sequence[Value]) -> Any:
-    def text(letters: Letters) -> str:
-        sides = [
-            ", ".join(str(array_of([a for dim in v.dims for a in dim], v.wire.bound, letters)) for v in side)
-            for side in (values, results)
+    def text(letters: Letters, bounds: Sequence[Expr | None]) -> str:
+        found = [*bounds, *(v.wire.bound for v in results)] if values else []
+        arrays = [
+            str(array_of([a for dim in v.dims for a in dim], bound, letters))
+            for v, bound in zip((*values, *results), found, strict=True)
         ]
-        return " -> ".join(sides)
+        return f"{', '.join(arrays[: len(values)])} -> {', '.join(arrays[len(values) :])}"
 
     return text
 
 
-def _named(target: Any, settings: dict[str, Any], given: Sequence[Any], r: Reader) -> tuple[str, str]:
+def _named(target: Any, settings: dict[str, Any], r: Reader) -> tuple[str, str]:
     """The box's name and settings: torch's own operation, or one that is registered in this process."""
     name = str(target)
-    text = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-    literal = all(_is_literal(value) for value in settings.values()) and len(text) <= LONGEST_SETTING
+    literals = {key: value for key, value in settings.items() if not _slots(value)}
+    text = ", ".join(f"{key}={value!r}" for key, value in literals.items())
+    literal = all(_is_literal(value) for value in literals.values()) and len(text) <= LONGEST_SETTING
+    lists = sum(isinstance(value, list) for key, value in settings.items() if key not in literals)
+    simple = lists == 0 or (lists == 1 and len(settings) - len(literals) == 1 and _only_slots(settings))
     plain = {torch.Tag.core, torch.Tag.pointwise} & set(target.tags) and not target._schema.is_mutable
-    if literal and plain:
+    if literal and simple and plain and name.startswith("aten."):
         return name, text
-    local = f"process.{name.replace('aten.', '')}.n{r.order[0]}"
-    order = [a.name for a in target._schema.arguments if a.name not in settings]
-    lists = {a.name for a in target._schema.arguments if "Tensor[]" in str(a.type)}
-    counts = [len(given) if key in lists and len(order) == 1 else 1 for key in order]
-    if sum(counts) != len(given):
-        raise Unsuitable(f"{name} takes several lists of tensors")
+    local = f"process.{_label(target)}.n{r.order[0]:g}"
 
     class Call(nn.Module):
         def forward(self, *inputs: Tensor) -> Any:
-            left = list(inputs)
-            tensors = {
-                key: [left.pop(0) for _ in range(n)] if key in lists else left.pop(0)
-                for key, n in zip(order, counts, strict=True)
-            }
-            return target(**tensors, **settings)
+            return target(**{key: _filled(value, inputs) for key, value in settings.items()})
 
     boxes.register(local, Call)
     return local, ""
 
 
+def _filled(x: Any, inputs: Sequence[Tensor]) -> Any:
+    if isinstance(x, list):
+        return [_filled(part, inputs) for part in x]
+    if isinstance(x, Slot):
+        return inputs[x.number]
+    return int(x) if isinstance(x, Expr) else x
+
+
+def _slots(x: Any) -> list[Slot]:
+    return [leaf for leaf in leaves(x) if isinstance(leaf, Slot)]
+
+
+def _only_slots(settings: dict[str, Any]) -> bool:
+    return all(
+        all(isinstance(leaf, Slot) for leaf in leaves(value)) for value in settings.values() if _slots(value)
+    )
+
+
 def _is_literal(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return False
     try:
         return bool(ast.literal_eval(repr(value)) == value)
     except (ValueError, SyntaxError):

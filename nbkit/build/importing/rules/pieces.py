@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from sympy import Integer
+from sympy import Expr, Integer
 
 from nbkit.build.importing.atoms import Atom, fresh, keep_apart, merge, same
 from nbkit.build.importing.cells import Const, Unsuitable, Value, is_tensor
@@ -28,13 +28,39 @@ def _slice(r: Reader, x: Any, dim: int = 0, start: Any = None, end: Any = None, 
         last = last + size
     if size.is_Integer and last.is_Integer:
         last = min(last, size)
-    if step != 1 or not first.is_Integer:
-        raise Unsuitable("a slice with a step")
+    if not first.is_Integer:
+        raise Unsuitable("a slice from an open size")
+    if step != 1:
+        return _every(r, value, at, int(first), last, int(step))
     if first == 0 and last == size:
         return value
     if not last.is_Integer and last != size:
         raise Unsuitable("a slice up to an open size")
     return sliced(r, value, at, int(first), None if last == size else int(last))
+
+
+def _every(r: Reader, value: Value, at: int, start: int, stop: Expr, step: int) -> Value:
+    """Every `step`-th position: a split, and one position of the inner axis."""
+    value, atom = r.whole(value, at)
+    if start >= step or stop != atom.size or not (atom.size / step).is_integer:
+        raise Unsuitable("a slice with a step that does not divide")
+    value, (_, inside) = r.split(value, atom, (atom.size / step, Integer(step)))
+    return r.index(value, inside, start)
+
+
+@rule("roll")
+def _roll(r: Reader, x: Any, shifts: Any, dims: Any = ()) -> Value:
+    value = r.value(x)
+    for shift, dim in zip(shifts, dims, strict=True):
+        at = place(dim, len(value.dims))
+        size = value.sizes[at]
+        if not size.is_Integer:
+            raise Unsuitable("a shift along an open size")
+        cut = int(size) - int(shift) % int(size)
+        if cut != size:
+            parts = [sliced(r, value, at, cut, None), sliced(r, value, at, 0, cut)]
+            value = joined_along(r, parts, at)
+    return value
 
 
 def sliced(r: Reader, value: Value, at: int, start: int, stop: int | None) -> Value:

@@ -105,7 +105,7 @@ def _near(x: Any) -> Any:
 
 
 def _literal(r: Reader, beside: Any, x: Number) -> Value:
-    return Value(r.cell("constant", [r.value(beside).wire], [], value=float(x)), ())
+    return Value(r.cell("constant", [r.anchor(_near(beside))], [], value=float(x)), ())
 
 
 def scaled(r: Reader, value: Value, factor: Number | str) -> Value:
