@@ -68,7 +68,8 @@ class _Part:
 
     def __init__(self, path: str, op: Composite, depth: int) -> None:
         self.path, self.depth = path, depth
-        self.segment, self.body = op.insides()[0]
+        segment, self.body = op.insides()[0]
+        self.segment = "." if segment == "." else ".*."  # one copy stands for all
         self.cost = _scope(self.body)
         drawn = [node.op for node in self.body.nodes if not isinstance(node.op, Transpose)]
         self.single = len(drawn) <= _SINGLE and not any(isinstance(op, Composite) for op in drawn)

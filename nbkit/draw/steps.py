@@ -4,6 +4,7 @@ steps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,7 @@ from nbkit.language.axes import Array, parse_spec
 from nbkit.language.ops import Op
 from nbkit.language.parts import Block, Repeat, Scan, Stages
 
+_COPY = re.compile(r"\.\d+(?=\.)")  # the number of a copy in a path
 SomeOp = TypeVar("SomeOp", bound=Op)
 
 
@@ -131,7 +133,8 @@ class Fold:
         looks = self.style.get(path, {})
         if isinstance(looks.get("fold"), bool):
             return bool(looks["fold"])
-        return path in self.shut or (self.depth is not None and depth >= self.depth)
+        shut = bool(self.shut) and (path in self.shut or _COPY.sub(".*", path) in self.shut)
+        return shut or (self.depth is not None and depth >= self.depth)
 
 
 def opened_by(patterns: Iterable[str], path: str) -> bool:

@@ -115,6 +115,22 @@ def test_the_picture_of_a_part_is_a_picture_of_its_own():
     assert {"mixing", "mixing.inner", "mlp", "mlp.inner"} == blocks(text)
 
 
+@pytest.mark.parametrize("unroll", [False, True])
+def test_parts_inside_of_loops_are_folded_too(unroll):
+    @nk.diagram("m -> m")
+    def step(z):
+        z = (skip + chain("left", 12))(z)
+        return (skip + chain("right", 12))(z)
+
+    d = (nk.stages(step, 3) >> nk.repeat(step, 3)).on("x m")
+    limit = 900 if unroll else 400
+    text = svg(d, limit=limit, unroll=unroll)
+    assert elements(text) <= limit
+    shown = {path.split(".")[0] for path in blocks(text)}
+    assert shown == {"step", "step_2"}
+    assert not any("left" in path for path in blocks(text))
+
+
 def test_asking_sets_no_limit():
     d = deep(6, 8)
     assert elements(svg(d)) <= LIMIT < elements(svg(d, limit=None))
