@@ -24,15 +24,20 @@ def constructor(
     *,
     made: Names | None = None,
     transposed: bool = False,
+    turned: str = "",
     norm: str = "",
 ) -> list[str]:
     """The statements that make the attribute `name`.
 
     `made` names the sizes that come out where they have names of their own. `transposed` if its weight is
-    another's, turned round; `norm` says which batch norm its forward calls.
+    another's, turned round; `turned` is the kind of that one if it is a convolution or a grouped map; `norm`
+    says which batch norm its forward calls.
     """
     if held.module == "BatchNorm":
         return [f"self.{name} = {_batch_norm(held, names, norm)}"]
+    if turned:
+        groups = _split(held, names)[0] if held.module == "Grouped" else "0"
+        return [f"self.{name} = TurnedLinear({turned!r}, {groups})"]
     kind = "Transposed" if transposed else held.module
     if kind not in (*_WRITERS, "Conv", "GroupNorm"):
         raise DiagramError(f"source() cannot write what {name} learns ({held.module}); torch() can build it")

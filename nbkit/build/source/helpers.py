@@ -171,6 +171,25 @@ class TransposedLinear(nn.Module):
     def forward(self, x):
         return F.linear(x, self.weight.t(), self.bias)
 ''',
+    "TurnedLinear": '''
+class TurnedLinear(nn.Module):
+    """The transpose of a grouped map or a convolution, whose own weight it holds."""
+
+    def __init__(self, first, groups):
+        super().__init__()
+        self.first, self.groups = first, groups
+        self.register_parameter("weight", None)  # tied later
+
+    def forward(self, x):
+        matrix = self.weight
+        if self.first != "Grouped":
+            matrix = matrix.reshape(self.groups or 1, -1, matrix.shape[1:].numel())
+        if self.first != "ConvTranspose":
+            matrix = matrix.transpose(1, 2)
+        if not self.groups:
+            return F.linear(x, matrix[0])
+        return torch.einsum("...gi,goi->...go", x, matrix)
+''',
 }
 
 

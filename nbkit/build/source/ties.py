@@ -20,10 +20,13 @@ Place = tuple[str, ...]  # attributes on the way down; "*" for every copy, a num
 
 @dataclass(frozen=True)
 class Ties:
-    """Who shares weights, by key, and whose weight is another's turned round."""
+    """Who shares weights, by key, and whose weight is another's turned round: a table's, or that of a grouped
+    map or convolution (by which of them it is).
+    """
 
     users: dict[str, tuple[Place, ...]]
     transposed: frozenset[Place]
+    turned: dict[Place, str]
 
     def within(self, place: Place) -> list[tuple[Place, ...]]:
         """The users, seen from a class, of each weight that is to be tied there."""
@@ -38,7 +41,8 @@ def ties(diagram: Diagram) -> Ties:
     """The ties of a diagram; `DiagramError` if weights that share a key cannot be one."""
     keys = Keys()
     users: dict[str, list[Place]] = {}
-    turned = set()
+    transposed = set()
+    turned: dict[Place, str] = {}
     for place, path, learned in _learned(diagram, (), ""):
         if learned.key:
             users.setdefault(learned.key, []).append(place)
@@ -46,13 +50,15 @@ def ties(diagram: Diagram) -> Ties:
             first_path, first = keys.first[learned.key]
             same_shape = learned.shapes["weight"] == first.shapes["weight"]
             if sharing == "transposed":
-                turned.add(place)
-            elif sharing == "turned" or not same_shape:
+                transposed.add(place)
+            elif sharing == "turned":
+                turned[place] = first.module
+            elif not same_shape:
                 raise DiagramError(
                     f"source() cannot write that {path} has the weight of {first_path} in another shape; "
                     f"torch() can build {diagram.name}"
                 )
-    return Ties({key: tuple(places) for key, places in users.items()}, frozenset(turned))
+    return Ties({key: tuple(places) for key, places in users.items()}, frozenset(transposed), turned)
 
 
 def _learned(diagram: Diagram, place: Place, prefix: str) -> Iterator[tuple[Place, str, Weights]]:

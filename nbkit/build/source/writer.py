@@ -116,6 +116,7 @@ class Writer:
                     names,
                     made=made_names or names,
                     transposed=(*part.place, attribute) in self.ties.transposed,
+                    turned=self.ties.turned.get((*part.place, attribute), ""),
                     norm=part.forward.norms.get(node.id, ""),
                 )
                 lines += [Statement(code, nodes=(node.id,)) for code in codes]
