@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from nbkit.language import ops
 from nbkit.language.diagram import Node
 from nbkit.language.rewrite.edit import Edit
-from nbkit.language.rewrite.maps import PRODUCTS, Product, certain, einsum_for, free_axis, product
-from nbkit.language.rewrite.rule import require, rule, want
+from nbkit.language.rewrite.maps import PRODUCTS, Product, certain, einsum_for, free_axis, product, token
+from nbkit.language.rewrite.rule import of_kind, op_as, require, rule, want
 
 _PRODUCT = "a sum of products (einsum, multiply, total, transpose) of results of others, read only here"
 
@@ -68,6 +69,12 @@ def _renamed(edit: Edit, wire: int, new: Mapping[str, str], near: Node) -> int:
     mine = [n for n in edit.type(wire).names if n in new]
     if not mine:
         return wire
+    maker = of_kind(edit.maker(wire), ops.Parameter)
+    if maker is not None and edit.uses(wire) == 1 and not op_as(maker, ops.Parameter).key:
+        edit.drop(maker)  # a learned array has its axes' names from itself
+        axes = [replace(axis, name=new.get(axis.name, axis.name)) for axis in edit.type(wire)]
+        learned = replace(op_as(maker, ops.Parameter), axes=" ".join(str(token(axis)) for axis in axes))
+        return edit.add_one(learned, maker.ins, maker.id, maker, keeps=maker)
     op = ops.Rename(f"{' '.join(mine)} -> {' '.join(new[n] for n in mine)}")
     return edit.add_one(op, (wire,), "rename", near)
 

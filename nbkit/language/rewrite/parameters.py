@@ -28,7 +28,9 @@ from nbkit.language.rewrite.rule import op_as, require, rule, want
     inverse="einsum-linear",
 )
 def linear_einsum(edit: Edit, node: Node) -> None:
-    """At a map without bias; then what is multiplied next to it can merge with it (merge-einsums)."""
+    """At a map without bias, whose name the learned array takes; then what is multiplied next to it can merge
+    with it (merge-einsums).
+    """
     mine = linear_map(edit, node)
     needs = "a linear map without bias, whose weight is its own"
     no_bias(mine, needs)
@@ -42,11 +44,11 @@ def linear_einsum(edit: Edit, node: Node) -> None:
     require(len({a.name for a in axes}) == len(axes), needs, f"{node.op}, with one name in two roles")
     edit.drop(node)
     text = " ".join(str(token(a)) for a in axes)
-    weight = edit.add_one(ops.Parameter(text, trainable=not mine.op.frozen), node.ins, "weight", node)
+    weight = edit.add_one(ops.Parameter(text, trainable=not mine.op.frozen), node.ins, node.id, node)
     wires = (weight, node.ins[0])
     out = tuple(fresh.get(n, n) for n in edit.type(node.outs[0]).names)
     op = einsum_for(edit.types(wires), out, {*names(mine.ins), *names(made), *names(mine.per)})
-    wire = edit.add_one(op, wires, node.id, node)
+    wire = edit.add_one(op, wires, "einsum", node)
     if fresh:
         back = ops.Rename(f"{' '.join(fresh.values())} -> {' '.join(fresh)}")
         wire = edit.add_one(back, (wire,), "rename", node)
@@ -82,7 +84,7 @@ def einsum_linear(edit: Edit, node: Node) -> None:
     maker = want(edit.maker(held), needs, f"{node.op}")
     edit.drop(node, maker)
     like = ops.Linear(frozen=not op_as(maker, ops.Parameter).trainable, spec="->")
-    wire = edit.add_one(linear_op(like, summed, outs, per), (other,), node.id, node)
+    wire = edit.add_one(linear_op(like, summed, outs, per), (other,), maker.id, node)
     edit.replace(node.outs[0], wire)
     old = Old(maker.id, "weight", learned.names)
     indices = names((*per, *outs, *summed))
