@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from xml.sax.saxutils import escape
 
-from sympy import Expr, Symbol
+from sympy import Expr, Pow, Symbol, cancel, fraction
 
 from nbkit.language.axes import Axis
 from nbkit.language.sizes import format_size
@@ -131,19 +131,24 @@ def axis_label(axis: Axis, *, position: bool, known: bool) -> Label:
     return size if mentions or known else (*title, Run("="), *size)
 
 
+@lru_cache(maxsize=1024)
 def factor(text: str) -> Label:
-    """A scale factor: `1/sqrt(k)` is written k^(−1/2), as in the figures; numbers have three digits."""
-    if match := re.fullmatch(r"1/sqrt\((\w+)\)", text):
-        base = match[1]
-        return (Run("×"), *(name(base) if base[0].isalpha() else (Run(base),)), Run("−1/2", shift=1))
-    if match := re.fullmatch(r"sqrt\((\d+)\)/(\d+)", text):
-        value = int(match[1]) ** 0.5 / int(match[2])
-        return (Run(f"×{value:.3g}"),)
-    if match := re.fullmatch(r"1/(\d+)", text):
-        return (Run(f"×1/{match[1]}"),)
+    """A scale factor: `1/sqrt(k)` is k^(−1/2), as in the figures, `sqrt(2)/8` is 32^(−1/2), `16*sqrt(2)` is
+    √512.
+    """
     from nbkit.language.sizes import parse_size  # late: labels are also used without the parser
 
-    return (Run("×"), *expression(parse_size(text)))
+    value = parse_size(text)
+    over, under = fraction(cancel(value**2))
+    root = any(power.exp.is_Rational and not power.exp.is_Integer for power in value.atoms(Pow))
+    if root and over.is_Integer and not value.could_extract_minus_sign():
+        if under == 1:
+            return (Run(f"×√{over}"),)
+        base = under / over
+        shown = expression(base)
+        whole = shown if base.is_Symbol or base.is_Integer else (Run("("), *shown, Run(")"))
+        return (Run("×"), *whole, Run("−1/2", shift=1))
+    return (Run("×"), *expression(value))
 
 
 def svg_text(
