@@ -73,7 +73,8 @@ def draw_tags(canvas: Canvas, placed: Placed, edge: Span, at: Callable[[Bundle, 
         top, low = y - _HALF, y + _HALF
         dark, light = ("reuse", "reused") if inner else ("weave", "woven")
         x0, x1 = edge[0] + 2, edge[0] + labels.width(label, _SIZE) + 12
-        canvas.rect(x0, top + 1, edge[1] - 2, low - 1, fill=light, layer="plate", what="lifted")
+        end = edge[1] - 2 if _straight(placed, bundle, lane, at) else x1 + 6  # the shade does not bend
+        canvas.rect(x0, top + 1, end, low - 1, fill=light, layer="plate", what="lifted")
         points = [
             (x0, y - _HALF),
             (x1 - _POINT, y - _HALF),
@@ -85,6 +86,14 @@ def draw_tags(canvas: Canvas, placed: Placed, edge: Span, at: Callable[[Bundle, 
         outline = "ink" if canvas.theme.outline else None
         canvas.polygon(points, fill=dark, stroke=outline, tip=tip, what="tag")
         canvas.math(label, (x0 + x1 - _POINT) / 2 + 1, y + 4, _SIZE, role="onweave", what="inside")
+
+
+def _straight(placed: Placed, bundle: Bundle, lane: str, at: Callable[[Bundle, str], float]) -> bool:
+    """Whether a lane goes on at its height."""
+    ends = [
+        at(b, other) for a, own, b, other in (*placed.links, *placed.loose) if a is bundle and own == lane
+    ]
+    return all(end == at(bundle, lane) for end in ends)
 
 
 def draw_plates(
