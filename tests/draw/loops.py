@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbkit import Diagram
-from nbkit.draw.equations import Equation, Group, Line, Loop
-from nbkit.draw.terms import (
+from nbkit.draw.notation.lines import Equation, Group, Line, Loop
+from nbkit.draw.notation.terms import (
     Affine,
     Below,
     Bracket,

@@ -238,7 +238,7 @@ def test_gates_read_as_in_the_papers() -> None:
 
 
 def test_every_op_has_a_formula_of_its_own() -> None:
-    from nbkit.draw.formulas import formula
+    from nbkit.draw.notation.formulas import formula
     from nbkit.language.ops.base import Composite
 
     for kind, op in ops.KINDS.items():

@@ -10,7 +10,7 @@ import sympy
 from sympy import Expr, Symbol
 
 from nbkit.draw import labels
-from nbkit.draw.terms import (
+from nbkit.draw.notation.terms import (
     Affine,
     Below,
     Bracket,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sympy import Expr, Float, Integer, oo
 
-from nbkit.draw.terms import (
+from nbkit.draw.notation.terms import (
     Affine,
     Below,
     Bracket,

@@ -14,8 +14,8 @@ from typing import Any
 
 from nbkit.draw.canvas import LAYERS, number
 from nbkit.draw.labels import Label, Run
-from nbkit.draw.latex import letters
 from nbkit.draw.marks import Disc, Look, Mark, Outline, Rectangle, Words
+from nbkit.draw.notation.latex import letters
 from nbkit.draw.picture import MARGIN, Picture
 from nbkit.draw.reverse import Passes, reverse_picture
 from nbkit.draw.show import layout
