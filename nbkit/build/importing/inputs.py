@@ -45,6 +45,8 @@ def input_value(r: Reader, node: fx.Node, fake: Tensor, tokens: tuple[Token, ...
             atom.hint(token.name, ASKED_FOR)
         elif place == 0 and fake.dim() > 1:
             atom.hint("b", 2)
+        elif place == 1 and fake.dim() == (3 if fake.is_floating_point() else 2):
+            atom.hint("x", 2)
         dims.append((atom,))
     bound = None if fake.is_floating_point() else Integer(2**31 - 1)
     wire = Wire(tuple(a for dim in dims for a in dim), bound, node.name)

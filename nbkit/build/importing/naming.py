@@ -31,7 +31,7 @@ def look_for_roles(cells: Sequence[Cell], inputs: Sequence[Wire], outputs: Seque
         for atom in cell.axes["outs"]:
             if atom.size.is_Integer and int(atom.size) in rows:
                 atom.hint("v", 5)
-            elif any(w.has(atom) for w in outputs) and atom.name.root() is not stream:
+            elif any(w.has(atom) for w in outputs) and atom.name.root() not in {stream, *given}:
                 atom.hint("o", 2)
         for atom in (*cell.axes["ins"], *cell.axes["outs"]):
             root = atom.name.root()

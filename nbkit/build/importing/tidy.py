@@ -235,8 +235,7 @@ def _renamed_before(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Ce
     readers = Readers(cells, outputs)
     alone = _alone(cells)
     gone: set[int] = set()
-    moved: set[int] = set()
-    made: list[Cell] = []
+    moved: dict[int, Cell] = {}  # by the cell that it comes before
     for cell in cells:
         if cell.kind != "rename":
             continue
@@ -260,13 +259,13 @@ def _renamed_before(cells: list[Cell], outputs: Sequence[Wire]) -> tuple[list[Ce
         renamed = Wire(atoms, source.bound)
         before = Cell(
             "rename", [source], [renamed], cell.axes, cell.settings, {}, _around(maker, alone),
-            (maker.order[0] - 0.5, *maker.order[1:]), cell.name,
+            maker.order, cell.name,
         )  # fmt: skip
         maker.ins, maker.outs = [renamed], list(cell.outs)
-        moved |= {id(maker)}
+        moved[id(maker)] = before
         gone.add(id(cell))
-        made.append(before)
-    return [*(c for c in cells if id(c) not in gone), *made], bool(made)
+    ordered = [c for cell in cells for c in (moved.get(id(cell)), cell) if c is not None]
+    return [c for c in ordered if id(c) not in gone], bool(moved)
 
 
 def _alone(cells: Sequence[Cell]) -> Counter[Stack]:

@@ -83,6 +83,14 @@ FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Any]]] = {
     "average pool": ((2, 3, 8, 8), lambda x: F.avg_pool2d(x, 2) + F.max_pool2d(x, 2)),
     "adaptive pool": ((2, 3, 8, 8), lambda x: F.adaptive_avg_pool2d(x, 2)),
     "up-sampling": ((2, 3, 4, 4), lambda x: F.interpolate(x, scale_factor=2)),
+    "hard sigmoid": (X, lambda x: F.hardsigmoid(3 * x)),
+    "clamp": (X, lambda x: x.clamp(min=0.5) + x.clamp_min(-0.5)),
+    "filled": (X, lambda x: x * torch.full_like(x, 3) + torch.zeros_like(x) + x.new_ones(6)),
+    "log softmax": (X, lambda x: F.log_softmax(x, 1)),
+    "unit length": (X, lambda x: F.normalize(x, dim=-1)),
+    "gated": (X, F.glu),
+    "every other": (X, lambda x: x[:, ::2] + x[:, 1::2]),
+    "roll": (X, lambda x: torch.roll(x, (1, -2), (1, 2))),
     "in place": (X, lambda x: (x + 1).relu_().mul_(2).add_(x)),
     "two results": (X, lambda x: (x + 1, x.sum(-1))),
 }  # fmt: skip
@@ -123,6 +131,21 @@ class _Twice(_First):
         return result
 
 
+class _ImageAttention(nn.Module):
+    """As in diffusion U-Nets: over all pixels, heads in the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.GroupNorm(4, 8), nn.Conv2d(8, 24, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(b * 4, 3 * c // 4, h * w).split(c // 4, 1)
+        weights = torch.einsum("bct,bcs->bts", q / 2**0.25, k / 2**0.25).softmax(-1)
+        mixed = torch.einsum("bts,bcs->bct", weights, v).reshape(b, c, h, w)
+        return x + self.out(mixed)
+
+
 class _Bilinear(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -146,6 +169,7 @@ MODULES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "conv transpose 2d": ((2, 6, 5, 5), lambda: nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1)),
     "conv transpose grouped": ((2, 6, 5, 5), lambda: nn.ConvTranspose2d(6, 4, 2, 2, groups=2)),
     "group norm": ((2, 6, 4, 4), lambda: nn.GroupNorm(3, 6)),
+    "instance norm": ((2, 6, 4, 4), lambda: nn.InstanceNorm2d(6, affine=True)),
     "batch norm": ((4, 6), lambda: nn.BatchNorm1d(6)),
     "layer norm of two": ((2, 4, 6), lambda: nn.LayerNorm((4, 6))),
     "layer norm without bias": ((2, 4, 6), lambda: nn.LayerNorm(6, bias=False)),
@@ -154,6 +178,7 @@ MODULES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
     "gru": ((4, 2, 6), lambda: _First(nn.GRU(6, 5, 2, bidirectional=True))),
     "rnn": ((2, 4, 6), lambda: _First(nn.RNN(6, 5, batch_first=True, bias=False))),
     "lstm": ((4, 6), lambda: _First(nn.LSTM(6, 5))),
+    "image attention": ((2, 8, 4, 4), _ImageAttention),
     "perceptron": ((2, 6), lambda: nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3))),
     "bilinear by hand": ((2, 6), _Bilinear),
     "twice the same": ((2, 6), lambda: _Twice(nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6), nn.Tanh()))),

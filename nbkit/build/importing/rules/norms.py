@@ -73,6 +73,18 @@ def _group_norm(r: Reader, num_groups: int, weight: Any, bias: Any, eps: float, 
     return normed(r, value, over, "layer", eps, weight, bias, per=[g, c])
 
 
+@rule("instance_norm")
+def _instance_norm(
+    r: Reader, x: Any, weight: Any, bias: Any, running_mean: Any, eps: float, **_: Any
+) -> Value:
+    if running_mean is not None:
+        raise Unsuitable("an instance norm with running averages")
+    value, channel = r.whole(r.value(x), 1)
+    over = list(flat(value.dims[2:]))
+    per = [channel.hint("c", 3)] if weight is not None else []
+    return normed(r, value, over, "layer", eps, weight, bias, per=per)
+
+
 @rule("batch_norm", "cudnn_batch_norm", "native_batch_norm", "_native_batch_norm_legit")
 def _batch_norm(
     r: Reader, weight: Any, bias: Any, running_mean: Any, running_var: Any, eps: float, x: Any, **_: Any,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from sympy import Expr
 
-from nbkit.build.importing.cells import Const, Unsuitable, Value
+from nbkit.build.importing.cells import Const, Unsuitable, Value, is_tensor
 from nbkit.build.importing.reader import Reader, rule
 from nbkit.language import ops
 
@@ -177,6 +177,36 @@ def _elementwise(name: str, function: str) -> None:
 
 for _name, _known in FUNCTIONS.items():
     _elementwise(_name, _known)
+
+
+@rule("hardsigmoid")
+def _hardsigmoid(r: Reader, x: Any) -> Value:
+    return scaled(r, _function(r, added(r, x, 3), "relu6"), "1/6")
+
+
+@rule("clamp_min")
+def _clamp_min(r: Reader, x: Any, min: Any) -> Value:  # noqa: A002  # aten's name
+    return added(r, _function(r, added(r, x, -min), "relu"), min)
+
+
+@rule("clamp")
+def _clamp(r: Reader, x: Any, min: Any = None, max: Any = None) -> Value:  # noqa: A002  # aten's names
+    if max is not None or number_of(min) is None:
+        raise Unsuitable("a clamp from above")
+    return _clamp_min(r, x, min)
+
+
+@rule("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
+def _filled(r: Reader, x: Any, fill_value: Any = None, **_: Any) -> Const:
+    """An array of one number, whose size alone is that of another."""
+    name = str(r.node.target) if r.node is not None else ""
+    fake = r.node.meta["val"] if r.node is not None else None
+    number = fill_value if fill_value is not None else 1 if "ones" in name else 0
+    if fake is None or number_of(number) is None or not is_tensor(x):
+        raise Unsuitable("an array filled with what is computed")
+    sizes = tuple(r.size(n) for n in fake.shape)
+    shape = [int(r.hint(n)) for n in sizes]
+    return Const(torch.full(shape, number, dtype=fake.dtype), int(r.order[0]), r.stack, sizes)
 
 
 @rule("gelu")

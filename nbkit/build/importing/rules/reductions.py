@@ -7,6 +7,8 @@ from typing import Any
 from nbkit.build.importing.atoms import Atom, same
 from nbkit.build.importing.cells import Unsuitable, Value
 from nbkit.build.importing.reader import Reader, rule
+from nbkit.build.importing.rules.pieces import sliced
+from nbkit.build.importing.rules.pointwise import added, joined
 from nbkit.build.importing.rules.views import place
 
 
@@ -39,6 +41,30 @@ def _reduction(name: str, how: str) -> None:
 for _name, _how in (("sum", "sum"), ("mean", "mean"), ("amax", "max"), ("amin", "min"),
                     ("logsumexp", "logsumexp"), ("prod", "prod")):  # fmt: skip
     _reduction(_name, _how)
+
+
+@rule("log_softmax", "_log_softmax")
+def _log_softmax(r: Reader, x: Any, dim: int, **_: Any) -> Value:
+    value = r.value(x)
+    total = reduced(r, value, "logsumexp", dim, keepdim=True)
+    return added(r, value, r.like("elementwise", total, function="neg"))
+
+
+@rule("linalg_vector_norm")
+def _vector_norm(r: Reader, x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, **_: Any) -> Value:  # noqa: A002  # aten's name
+    if ord != 2:
+        raise Unsuitable(f"a norm of order {ord}")
+    squares = r.like("elementwise", r.value(x), function="square")
+    return r.like("elementwise", reduced(r, squares, "sum", dim, keepdim), function="sqrt")
+
+
+@rule("glu")
+def _glu(r: Reader, x: Any, dim: int = -1) -> Value:
+    value = r.value(x)
+    at = place(dim, len(value.dims))
+    half = int(value.sizes[at]) // 2
+    left, right = sliced(r, value, at, 0, half), sliced(r, value, at, half, None)
+    return joined(r, "multiply", [left, r.like("elementwise", right, function="sigmoid")])
 
 
 @rule("softmax", "_softmax")
