@@ -226,10 +226,13 @@ class Maker:
         )
 
     def best(self, name: str) -> Fn:
-        """A softmax over the largest only, the others zero."""
+        """A softmax over the largest only, the others zero; equal elements are told apart by their places."""
         places = self.name()
+        apart = (skip, nk.indices(name) >> nk.cast("R") >> nk.scale("1/7")) >> nk.add
         weights = nk.softmax(places) * nk.one_hot(name)
-        return nk.topk(name, 1, places) >> weights >> nk.einsum(f"{places}, {places} {name} -> {name}")
+        return (
+            apart >> nk.topk(name, 1, places) >> weights >> nk.einsum(f"{places}, {places} {name} -> {name}")
+        )
 
     def into_places(self, array: Array, name: str) -> Fn:
         """Every element to its own place, which changes nothing."""
