@@ -80,7 +80,8 @@ class Sheet:
         self.cutting = [0.0] * len(self.cuts)  # frames that a break at each cut would cut
         for region, (a, b) in self.spans.items():
             for cut in range(a + 1, b + 1):
-                self.cutting[cut] += 7.0 if region.kind == "plate" else 2.0
+                sliver = 4.0 / min(cut - a, b + 1 - cut)  # little of the frame is left on one side
+                self.cutting[cut] += (7.0 if region.kind == "plate" else 2.0) + sliver
 
     def acts(self, column: int) -> bool:
         """Whether something happens in a column, beside frames."""
