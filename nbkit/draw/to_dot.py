@@ -10,23 +10,21 @@ read (a position embedding looks only at sizes) are dotted. `dot -Tsvg` draws th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from html import escape
 
 from nbkit.draw import labels
-from nbkit.draw.labels import Label
+from nbkit.draw.faces import Face, count, face, html, script, tokens
 from nbkit.draw.lanes import POSITIONS
 from nbkit.draw.steps import Fold, describe
 from nbkit.draw.themes import THEMES
 from nbkit.language import ops
-from nbkit.language.axes import Array, Axis, Token, parse_bundle, parse_spec
+from nbkit.language.axes import Array, Axis, parse_spec
 from nbkit.language.diagram import Diagram, Node
 from nbkit.language.errors import DiagramError
-from nbkit.language.ops import Op
 from nbkit.language.ops.base import Composite
-from nbkit.language.parts import Block, Repeat, Scan, Stages
+from nbkit.language.parts import Block, Scan, Stages
 
 _COLOURS = THEMES["light"]
 _SERIF, _SANS = "Times-Roman,serif", "Helvetica,sans-serif"
@@ -35,20 +33,6 @@ _PLATES = {
     "pool": "pool", "embed": "embed",
 }  # fmt: skip
 _DEPTHS = ("outer", "region", "inner")
-
-
-@dataclass(frozen=True)
-class Face:
-    """How an op looks: what stands in its node, the role of its colour, and whether it is a small circle.
-
-    A learned op begins with a letter; its name and the key of its weight stand beside it.
-    """
-
-    text: str
-    fill: str = "glyph"
-    circle: bool = False
-    letter: str = ""
-    key: str = ""
 
 
 def dot(diagram: Diagram, *, depth: int | None = None, direction: str = "TB") -> str:
@@ -109,7 +93,7 @@ class _Writer:
         for i, w in enumerate(diagram.ins):
             at[w] = _End(f"in:{i}")
             name = diagram.wires[w].name
-            self.node(f"in:{i}", _label(labels.name(name)) if name else "•", "shape=plaintext, style=solid")
+            self.node(f"in:{i}", html(labels.name(name)) if name else "•", "shape=plaintext, style=solid")
         outs = self.body(diagram, at, "", 0)
         for i, (w, end) in enumerate(zip(diagram.outs, outs, strict=True)):
             self.node(f"out:{i}", "•", "shape=plaintext, style=solid")
@@ -135,9 +119,9 @@ class _Writer:
             told = axis in self.told and len(self.sizes[axis.name]) == 1
             self.told.add(axis)
             name = labels.name(axis.name, bar=bar, bold=axis.rank > 1)
-            shown.append(_label(name if told else labels.axis_label(axis, position=bar, known=False)))
+            shown.append(html(name if told else labels.axis_label(axis, position=bar, known=False)))
         if array.bound is not None:
-            shown.append(f"∈ {_label(labels.expression(array.bound))}")
+            shown.append(f"∈ {html(labels.expression(array.bound))}")
         return f"&#160;{' '.join(shown)}"  # a blank, so that the words stand clear of the line
 
     def body(self, part: Diagram, at: dict[int, _End], prefix: str, depth: int) -> list[_End]:
@@ -160,7 +144,7 @@ class _Writer:
         shown = face(node.op)
         if shown.letter:
             above = escape(", ".join(dict.fromkeys(filter(None, (_given_name(node), shown.key)))))
-            shown = replace(shown, text=f"{shown.letter}{_script(above, 'sup') if above else ''}{shown.text}")
+            shown = replace(shown, text=f"{shown.letter}{script(above, 'sup') if above else ''}{shown.text}")
         title = self.fold.style.get(path, {}).get("title")
         if isinstance(title, str):
             shown = replace(shown, text=escape(title))
@@ -200,7 +184,7 @@ class _Writer:
         fill = "mha" if fill == "attention" and "multi" in body.name else fill
         self.add(f"subgraph {quote(f'cluster {path}')} {{")
         self.indent += "  "
-        self.add(f"labeljust=l; label=<{escape(title)}{_count(op)}>")
+        self.add(f"labeljust=l; label=<{escape(title)}{count(op)}>")
         self.add(f'style="rounded,filled"; fillcolor="{_COLOURS[fill]}"; color="{_COLOURS["faint"]}"')
         if isinstance(op, Block):
             outs = self.body(body, dict(zip(body.ins, ins, strict=True)), f"{path}.", depth + 1)
@@ -251,21 +235,6 @@ def _doors(op: Composite, body: Diagram) -> tuple[list[int], list[int], int]:
     return ins[: op.carry] + further_in * n, outs[: op.carry] + further_out * n, op.carry
 
 
-def _count(op: Composite) -> str:
-    """What stands behind the title of a repeated part."""
-    match op:
-        case Repeat():
-            return f" × {op.n}{', tied' if op.tied else ''}"
-        case Stages():
-            return f", λ = {op.first} … {op.last}"
-        case Scan():
-            return f", over {'reversed ' if op.reverse else ''}{_names(op.over)}"
-    return ""
-
-
-# -- text ----------------------------------------------------------------------------------------------------
-
-
 def quote(text: str) -> str:
     r"""A quoted DOT string.
 
@@ -275,42 +244,11 @@ def quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
 
-def _label(label: Label) -> str:
-    """A mathematical label in Graphviz's HTML."""
-    parts = []
-    for run in label:
-        text = escape(run.text)
-        for tag, used in (("i", run.italic), ("b", run.bold), ("o", run.bar)):
-            text = f"<{tag}>{text}</{tag}>" if used else text
-        parts.append(_script(text, "sup" if run.shift > 0 else "sub") if run.shift else text)
-    return "".join(parts)
-
-
-def _script(text: str, tag: str) -> str:
-    """A sub- or superscript; Graphviz moves it, but does not make it smaller."""
-    return f'<{tag}><font point-size="10">{text}</font></{tag}>'
-
-
-def _names(text: str) -> str:
-    return " ".join(_label(labels.name(token.name)) for token in parse_bundle(text))
-
-
-def _tokens(bundle: Iterable[Token]) -> str:
-    return " ".join(_label(labels.name(token.name)) for token in bundle) or "1"
-
-
-def _arrow(spec: str) -> str:
-    """`m → h k`, small."""
-    parsed = parse_spec(spec)
-    left, right = (", ".join(_tokens(bundle) for bundle in side) for side in (parsed.ins, parsed.outs))
-    return f'<font point-size="11">{left}&#160;→&#160;{right}</font>'
-
-
 def _ported(shown: Face, node: Node, arity: tuple[int, int], *, down: bool, closed: bool) -> str:
     """A table: operands first, then the op, then the results if there are several; `down`: in rows."""
     takes = [str(i + 1) for i in range(arity[0])]
     if isinstance(node.op, ops.Einsum):
-        takes = [_tokens(bundle) for bundle in parse_spec(node.op.spec).ins]
+        takes = [tokens(bundle) for bundle in parse_spec(node.op.spec).ins]
     elif isinstance(node.op, ops.Gather | ops.Scatter):
         takes = ["values", "indices"]
     gives = [str(i + 1) for i in range(arity[1])] if arity[1] > 1 else []
@@ -347,195 +285,3 @@ def _given_name(node: Node) -> str:
     """The name that the author gave a node, without a counter: Q; none where it is called by its kind."""
     last = node.id.rpartition(".")[2]
     return "" if last == node.op.kind or last.startswith(f"{node.op.kind}_") else last
-
-
-# -- ops -----------------------------------------------------------------------------------------------------
-
-
-@singledispatch
-def face(op: Op) -> Face:
-    """What stands in the node of an op; an op that is not known here shows its name and settings."""
-    return Face(escape(str(op)))
-
-
-@face.register(Block)
-@face.register(Repeat)
-@face.register(Stages)
-@face.register(Scan)
-def _(op: Composite) -> Face:
-    return Face(f"{escape(op.insides()[0][1].name.replace('_', ' '))}{_count(op)}", "block")
-
-
-@face.register
-def _(op: ops.Einsum) -> Face:
-    spec = parse_spec(op.spec)
-    kept = {token.name for token in spec.outs[0]}
-    gone = dict.fromkeys(t.name for bundle in spec.ins for t in bundle if t.name not in kept)
-    return Face(f"Σ{_script(_names(' '.join(gone)), 'sub')}" if gone else "⊗", "attention")
-
-
-@face.register
-def _(op: ops.Linear) -> Face:
-    per = f'<br/><font point-size="11">per {_names(op.per)}</font>' if op.per else ""
-    text = f"{_script('+', 'sub') * op.bias}<br/>{_arrow(op.spec)}{per}"
-    return Face(text, "linear", letter="L" if op.frozen else "<b>L</b>", key=op.key)
-
-
-@face.register
-def _(op: ops.Embed) -> Face:
-    letter = "E" if op.frozen else "<b>E</b>"
-    return Face(f"<br/>{_arrow(op.spec)}", "embed", letter=letter, key=op.key)
-
-
-@face.register
-def _(op: ops.Positions) -> Face:
-    return Face(f"<br/>{_arrow(op.spec)}", "linear", letter="<b>P</b>", key=op.key)
-
-
-@face.register
-def _(op: ops.Parameter) -> Face:
-    return Face("", "linear", letter="<b>W</b>" if op.trainable else "W", key=op.key)
-
-
-@face.register
-def _(op: ops.Constant) -> Face:
-    return Face(f"{op.value:g}")
-
-
-@face.register
-def _(op: ops.Elementwise) -> Face:
-    return Face(escape(op.function))
-
-
-@face.register
-def _(op: ops.Scale) -> Face:
-    return Face(_label(labels.factor(op.factor)), "residual")
-
-
-@face.register
-def _(op: ops.Add) -> Face:
-    return Face("<b>⊙</b>" if isinstance(op, ops.Multiply) else "<b>+</b>", circle=True)
-
-
-@face.register
-def _(op: ops.Mask) -> Face:
-    return Face(escape(op.relation.replace("<=", "≤").replace(">=", "≥").replace("==", "=")), "mask")
-
-
-@face.register
-def _(op: ops.Dropout) -> Face:
-    return Face(f"↯{_script(f'{op.p:g}', 'sub')}")
-
-
-@face.register
-def _(op: ops.Reduce) -> Face:
-    sign = {"sum": "Σ", "mean": "𝔼", "prod": "Π"}.get(op.how, escape(op.how))
-    return Face(f"{sign}{_script(_names(op.axes), 'sub')}", "pool")
-
-
-@face.register
-def _(op: ops.Softmax) -> Face:
-    return Face(f"softmax{_script(_names(op.axes), 'sub')}", "softmax")
-
-
-@face.register
-def _(op: ops.Norm) -> Face:
-    title = {"layer": "norm", "rms": "rms norm", "batch": "batch norm"}[op.how]
-    return Face(f"{title}{_script(_names(op.per if op.how == 'batch' else op.axes), 'sub')}", "norm")
-
-
-@face.register
-def _(op: ops.Merge) -> Face:
-    return Face(f"merge<br/>{_arrow(op.spec)}")
-
-
-@face.register
-def _(op: ops.Split) -> Face:
-    return Face(f"split<br/>{_arrow(op.spec)}")
-
-
-@face.register
-def _(op: ops.Concat) -> Face:
-    return Face(f"concat{_script(_names(op.axis), 'sub')}")
-
-
-@face.register
-def _(op: ops.Slice) -> Face:
-    stop = "" if op.stop is None else op.stop
-    return Face(f"{_names(op.axis)}[{op.start if op.drop else f'{op.start}:{stop}'}]", "pool")
-
-
-@face.register
-def _(op: ops.Rename) -> Face:
-    return Face(_arrow(op.spec))
-
-
-@face.register
-def _(op: ops.Transpose) -> Face:
-    return Face(f"order <i>{_names(op.axes)}</i>")
-
-
-@face.register
-def _(op: ops.Expand) -> Face:
-    return Face(f"expand{_script(_names(op.axes), 'sub')}")
-
-
-def _sliding(sign: str, op: ops.Window | ops.Fold) -> str:
-    parts = [f"{sign}{_script(_names(op.name), 'sub')}"]
-    parts += [f"stride {op.stride}"] * (op.stride > 1) + [f"dilation {op.dilation}"] * (op.dilation > 1)
-    parts += [f"padding {op.padding}"] * (op.padding not in ("same", "0"))
-    small = [f'<font point-size="11">{part}</font>' for part in parts[1:]]
-    return "<br/>".join([parts[0], *small])
-
-
-@face.register
-def _(op: ops.Window) -> Face:
-    return Face(_sliding(f"window {op.size}", op), "window")
-
-
-@face.register
-def _(op: ops.Fold) -> Face:
-    return Face(_sliding("fold", op), "window")
-
-
-@face.register
-def _(op: ops.Gather) -> Face:
-    return Face(f"gather{_script(_names(op.axis), 'sub')}", "pool")
-
-
-@face.register
-def _(op: ops.Scatter) -> Face:
-    return Face(f"scatter<br/>{_arrow(f'{op.over} -> {op.axis}')}", "pool")
-
-
-@face.register
-def _(op: ops.TopK) -> Face:
-    return Face(f"top {op.k}{_script(_names(op.axis), 'sub')}", "pool")
-
-
-@face.register
-def _(op: ops.OneHot) -> Face:
-    return Face(f"one-hot{_script(_names(op.axis), 'sub')}", "pool")
-
-
-@face.register
-def _(op: ops.Indices) -> Face:
-    return Face(f"indices{_script(_names(op.axis), 'sub')}", "pool")
-
-
-face.register(ops.StopGradient, lambda _: Face("⊣"))
-
-
-@face.register
-def _(op: ops.Cast) -> Face:
-    return Face(f"as {escape(op.to)}")
-
-
-@face.register
-def _(op: ops.Pullback) -> Face:
-    return Face(f"{escape(op.how or op.of)}′{_script(_names(op.axes), 'sub') if op.axes else ''}", "inner")
-
-
-@face.register
-def _(op: ops.Torch) -> Face:
-    return Face(escape(op.name.rpartition(".")[2]), "outer")

@@ -203,6 +203,6 @@ def test_graphviz_draws_it(direction: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(ops.KINDS))
 def test_every_op_has_a_face_of_its_own(kind: str) -> None:
-    from nbkit.draw.to_dot import face
+    from nbkit.draw.faces import face
 
     assert face.dispatch(ops.KINDS[kind]) is not face.dispatch(Op)
