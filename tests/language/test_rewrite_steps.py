@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import nbkit as nk
 from nbkit import Diagram, Fn
-from nbkit.components import attention, multi_head_attention
+from nbkit.components import attention, catalogue, multi_head_attention
 from nbkit.language.rewrite.rule import RULES
+from tests.components.test_training import SIZES
 from tests.language.rewriting import check
 from tests.language.test_rewrite import PATTERNS
 from tests.strategies import diagrams
@@ -273,3 +274,19 @@ def test_the_page_on_rewrites_has_every_rule_and_its_inverse() -> None:
         [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:3] == "| `"
     ]
     assert {row[0].strip("`"): row[2].strip("`") for row in rows} == {n: r.inverse for n, r in RULES.items()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attention", "grouped-query-attention", "cross-attention", "decoder-layer", "visual-attention",
+        "digits-convnet", "transposed-conv", "unet-stages", "diffusion-unet", "lstm", "mamba-block",
+        "mixture-of-experts", "graph-attention", "lora", "group-norm",
+    ],
+)  # fmt: skip
+def test_every_rule_keeps_a_model_what_it_is(name: str) -> None:
+    d = catalogue()[name]()
+    d = d.at(**{size: SIZES[size] for size in d.free()})
+    first = dict(d.rewrites()[::-1])  # of each rule, its first place
+    for rule, path in first.items():
+        check(d.rewriting(rule, path), tolerance=1e-8)
