@@ -47,9 +47,9 @@ class _Scope:
     stages: Stages | None = None
     peers: tuple[Diagram, ...] = ()
 
-    def inside(self, number: int, prefix: str, region: Region | None, depth: int) -> _Scope:
-        """The scope of the body of the node with this number."""
-        peers = tuple(peer.nodes[number].op.insides()[0][1] for peer in self.peers)
+    def inside(self, number: int, prefix: str, region: Region | None, depth: int, copy: int = 0) -> _Scope:
+        """The scope of the body (or of one copy of it) of the node with this number."""
+        peers = tuple(peer.nodes[number].op.insides()[copy][1] for peer in self.peers)
         return _Scope(prefix, region, depth, self.stages, peers)
 
 
@@ -71,7 +71,9 @@ class _Flattener:
         users: dict[int, int] = {}
         for wire in (*(w for node in part.nodes for w in node.ins), *part.outs):
             users[wire] = users.get(wire, 0) + 1
-        loop = {} if self.fold.unroll else loops(part)
+        loop = (
+            {} if self.fold.unroll or scope.stages is not None else loops(part)
+        )  # λ has one meaning at a time
         fused: set[str] = set()
         for position, node in enumerate(part.nodes):
             if node.id in fused:
@@ -141,7 +143,7 @@ class _Flattener:
         if self.fold.closed(path, scope.depth):
             return self.closed(op, path, title, ins, outs, scope)
         if isinstance(op, Stages) or (isinstance(op, Repeat) and self.fold.unroll):
-            return self.unrolled(op, path, plate, ins, scope)
+            return self.unrolled(number, op, path, plate, ins, scope)
         bare = name in ("repeat", "scan")  # a repetition of something without a name is no level of its own
         inside = scope.inside(number, f"{path}{segment}", plate, scope.depth + (not bare))
         if isinstance(op, Repeat) and op.n > 1:
@@ -174,19 +176,24 @@ class _Flattener:
                 step.count = f"λ = {op.first} … {op.last}"
         return outs
 
-    def unrolled(self, op: Op, path: str, plate: Region, ins: list[Value], scope: _Scope) -> list[Value]:
+    def unrolled(
+        self, number: int, op: Op, path: str, plate: Region, ins: list[Value], scope: _Scope
+    ) -> list[Value]:
         """The copies of a part one after the other, each on a plate of its own."""
         if isinstance(op, Repeat):
             names = [(op.body, str(i)) for i in range(op.n)]
             carry = len(ins)
         elif isinstance(op, Stages):
-            names = [(body, f"λ = {at}") for body, at in zip(op.bodies, turns(op), strict=True)]
+            outer = scope.stages is None
+            numbers = [f"λ = {at}" if outer else str(i) for i, at in enumerate(turns(op))]
+            names = list(zip(op.bodies, numbers, strict=True))
             carry = op.carry
         running, further, kept = ins[:carry], ins[carry:], []
         for i, (body, name) in enumerate(names):
             inner = replace(plate, path=f"{path}.{i}", title=f"{plate.title} {name}")
             count = len(body.ins) - carry
-            within = _Scope(f"{path}.{i}.", inner, scope.depth + 1)
+            copy = i if isinstance(op, Stages) else 0
+            within = scope.inside(number, f"{path}.{i}.", inner, scope.depth + 1, copy)
             made = self.opened(body, [*running, *further[:count]], within, scope.region)
             running, further = made[:carry], further[count:]
             kept += made[carry:]

@@ -132,6 +132,16 @@ def two_loops(depth: int, *, mirrored: bool = True) -> Fn:
     return net
 
 
+@nk.diagram("c x -> c x")
+def halve(z):
+    return z >> conv(2 * int(z.type["c"].size)) >> window("x", 2, 2) >> nk.maximum("w")
+
+
+@nk.diagram("c x -> c x")
+def quarter(z):
+    return relu(nk.stages(halve, 2)(z))
+
+
 GALLERY: dict[str, Callable[[], Diagram]] = {
     "attention": attention.diagram,
     "multi-head": multi_head.diagram,
@@ -196,6 +206,13 @@ GALLERY: dict[str, Callable[[], Diagram]] = {
     ).on("c=32 x:2=8"),
     "depthwise": lambda: (window("x", 3, dilation=2) >> linear("w ->", per="c")).on("b c=8 x:2"),
     "recurrent": recurrent.diagram,
+    "loops in loops": lambda: nk.stages(quarter, 2).on("c=2 x:2=64"),
+    "loops in repetitions": lambda: nk.repeat(nk.block("net", two_loops(2) >> linear("c -> c=8")), 3).on(
+        "c=8 x:2=32"
+    ),
+    "recurrences in repetitions": lambda: nk.repeat(
+        nk.block("layer", (nk.constant(0.0, "h=4"), skip) >> recurrent >> rename(h="m")), 3
+    ).on("t m=4"),
     "opaque": lambda: Apply(ops.Torch("my.mixer", "x m -> x n=8")).on("b x m"),
     "opaque, several": lambda: Apply(ops.Torch("join", "x m, y m -> x m, y")).on("b x m, b y m"),
     "loops with memory": lambda: two_loops(3).on("c=8 x:2=32"),

@@ -184,6 +184,14 @@ def test_loops_whose_memories_go_elsewhere_are_drawn_copy_by_copy():
     assert not any("C" in t for t in found)
 
 
+def test_lambda_has_one_meaning_at_a_time():
+    """Loops inside of loops: the inner copies are drawn one by one, in sizes of the outer λ."""
+    found = texts(GALLERY["loops in loops"]())
+    assert found.count("halve 0") == found.count("halve 1") == 1
+    assert [t for t in found if "λ = " in t and t[0] == "λ"] == ["λ = 1", "λ = 2"]
+    assert {"cλ = 2·4λ", "xλ = 32/4λ−1", "cλ/2", "2xλ", "xλ/2"} <= set(found)
+
+
 def test_closed_loops_tell_of_their_memories():
     found = texts(two_loops(3).on("c=8 x:2=32"), depth=0)
     assert {"λ = 1 … 3 → C", "C → λ = 3 … 1"} <= set(found)
