@@ -13,12 +13,11 @@ from functools import singledispatch
 from typing import Any
 
 from nbkit.draw.canvas import LAYERS, number
-from nbkit.draw.labels import Label, Run
 from nbkit.draw.marks import Disc, Look, Mark, Outline, Rectangle, Words
-from nbkit.draw.notation.latex import letters
 from nbkit.draw.picture import MARGIN, Picture
 from nbkit.draw.reverse import Passes, reverse_picture
 from nbkit.draw.show import layout
+from nbkit.draw.tex import mathematics, prose
 from nbkit.language.diagram import Diagram
 
 WIDTH = 620.0  # pixels: the text of a page of A4
@@ -26,21 +25,6 @@ _UNIT = 0.75  # bp a pixel
 _LINE = 10.0  # bp: the size of the document's text, which labels are scaled from
 _FIT = 0.94  # Computer Modern is wider than the Times that labels are measured by
 PREAMBLE = r"\usepackage{tikz,amsmath,amssymb}"
-_SIGNS = {
-    "×": r"\times ", "−": "-", "·": r"\cdot ", "★": r"\bigstar ", "Σ": r"\Sigma ", "𝔼": r"\mathbb{E}",
-    "Π": r"\Pi ", "ℝ": r"\mathbb{R}", "ℕ": r"\mathbb{N}", "∞": r"\infty ", "⊙": r"\odot ", "⊗": r"\otimes ",
-    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∈": r"\in ", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
-    "⌈": r"\lceil ", "⌉": r"\rceil ", "√": r"\surd ", "□": r"\square ", "↓": r"{\downarrow}",
-    "↑": r"{\uparrow}", "→": r"{\to}", "←": r"{\gets}", "⊣": r"\dashv ", "…": r"\dots ", "′": "'",
-    "➤": r"\blacktriangleright ", "•": r"\bullet ", "°": r"^{\circ}", "²": "^{2}", "³": "^{3}",
-    "ᵀ": r"^{\top}", "—": r"\text{---}", "–": r"\text{--}", "∂": r"\partial ", "∇": r"\nabla ",
-    "≈": r"\approx ",
-    "↯": r"\nbkitdrop ", "‖": r"\Vert ", "∥": r"\Vert ", "⊕": r"\oplus ", "∘": r"\circ ", "½": r"\tfrac12 ",
-}  # fmt: skip
-_ESCAPED = {
-    "\\": r"\backslash ", "{": r"\{", "}": r"\}", "_": r"\_", "^": r"\text{\^{}}", "#": r"\#", "$": r"\$",
-    "%": r"\%", "&": r"\&", "~": r"\sim ", " ": r"\ ", "\xa0": r"\ ",
-}  # fmt: skip
 _DROP = (
     r"\providecommand{\nbkitdrop}{\mathord{\vcenter{\hbox{\begin{pgfpicture}"
     r"\pgfsetlinewidth{0.09ex}\pgfpathmoveto{\pgfpoint{0.7ex}{2ex}}\pgfpathlineto{\pgfpoint{0.15ex}{1ex}}"
@@ -261,86 +245,3 @@ def _arc(start: Point, radius: float, long: bool, clockwise: bool, end: Point) -
             (two[0] + reach * math.sin(b), two[1] - reach * math.cos(b)),
             two,
         ]
-
-
-# -- words ---------------------------------------------------------------------------------------------------
-
-
-def mathematics(label: Label) -> str:
-    r"""A label in LaTeX's math mode.
-
-    >>> from nbkit.draw.labels import name
-    >>> print(mathematics(name("x", bar=True)), mathematics(name("c_1")))
-    \overline{x} c_{1}
-    """
-    text = ""
-    for i, run in enumerate(label):
-        same = i > 0 and label[i - 1].shift == run.shift
-        if not run.shift:
-            text += _run(run)
-        elif same:
-            text = f"{text[:-1]}{_run(run)}}}"
-        else:
-            text += f"{'' if text else '{}'}{'^' if run.shift > 0 else '_'}{{{_run(run)}}}"
-    return text.strip()
-
-
-def _run(run: Run) -> str:
-    text = "".join(_word(part, run) for part in re.findall(r" = |[A-Za-zα-ωΑ-Ω]+|.", run.text))
-    return rf"\overline{{{text.strip()}}}" if run.bar else text
-
-
-def _word(part: str, run: Run) -> str:
-    if part == " = ":
-        return "="
-    if part[0].isascii() and part.isalpha():
-        if run.bold:
-            return rf"\mathbf{{{part}}}"
-        plain = run.italic and len(part) == 1
-        return part if plain else rf"\mathit{{{part}}}" if run.italic else rf"\mathrm{{{part}}}"
-    text = f"{letters(part)} " if part.isalpha() and "Α" <= part[0] <= "ω" else "".join(map(_sign, part))
-    if not run.bold:
-        return text
-    return rf"\boldsymbol{{{text.strip()}}}" if part.isalpha() else rf"\pmb{{{text.strip()}}}"
-
-
-def _sign(character: str) -> str:
-    if character in _SIGNS:
-        return _SIGNS[character]
-    if character in _ESCAPED:
-        return _ESCAPED[character]
-    if character in ":=":
-        return f"{{{character}}}"  # close to its neighbours
-    return character if character.isascii() and character.isprintable() else _foreign(character, math=True)
-
-
-def _foreign(character: str, *, math: bool) -> str:
-    """A letter that every LaTeX has a glyph for; `?` for others."""
-    known = "À" <= character <= "ÿ" and character not in "ÐÞðþ×÷"
-    return (rf"\text{{{character}}}" if math else character) if known else "?"
-
-
-def prose(text: str) -> str:
-    r"""Upright words, every character escaped.
-
-    >>> print(prose("a_b & c: 50 % ×12"))
-    a\_b \& c: 50 \% $\times$12
-    """
-    return "".join(map(_letter, text))
-
-
-_TEXT = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "^": r"\textasciicircum{}", "#": r"\#",
-    "$": r"\$", "%": r"\%", "&": r"\&", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$",
-    '"': "''", "…": r"\dots{}", "—": "---", "–": "--", "\xa0": "~",
-}  # fmt: skip
-
-
-def _letter(character: str) -> str:
-    if character in _TEXT:
-        return _TEXT[character]
-    if character in _SIGNS:
-        return f"${_SIGNS[character].strip()}$"
-    if "Α" <= character <= "ω":
-        return f"${letters(character)}$"
-    return character if character.isascii() and character.isprintable() else _foreign(character, math=False)

@@ -19,7 +19,8 @@ from nbkit.draw import tikz
 from nbkit.draw.labels import Run
 from nbkit.draw.marks import Words
 from nbkit.draw.show import layout
-from nbkit.draw.to_tikz import PREAMBLE, mathematics, path, prose
+from nbkit.draw.tex import mathematics, prose
+from nbkit.draw.to_tikz import PREAMBLE, path
 from tests.draw.gallery import GALLERY
 from tests.draw.latex import compiled, dark, near, needs_latex, pages, size
 from tests.strategies import diagrams
