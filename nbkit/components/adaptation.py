@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbkit.language import Fn
+from nbkit.components.basic import check_counts
+from nbkit.language import Fn, ParseError
 from nbkit.language.axes import parse_spec
 from nbkit.language.decorator import diagram
 from nbkit.language.palette import einsum, linear, parameter, scale
@@ -25,8 +26,11 @@ def lora(spec: str = "m -> n", rank: int = 8, alpha: int = 16, *, bias: bool = T
     >>> print(d)
     lora: R[x m=512] -> R[x n=512]
     """
-    (ins,), (outs,) = (tuple(side) for side in (parse_spec(spec).ins, parse_spec(spec).outs))
-    before, after = (" ".join(token.name for token in tokens) for tokens in (ins, outs))
+    check_counts("lora", rank=rank, alpha=alpha)
+    parsed = parse_spec(spec)
+    if len(parsed.ins) != 1 or len(parsed.outs) != 1:
+        raise ParseError(f"lora: {spec[:60]!r} is no map from one array to one; write it as in 'm -> h k'")
+    before, after = (" ".join(token.name for token in side[0]) for side in (parsed.ins, parsed.outs))
 
     @diagram(f"{before} -> {after}")
     def lora(x: Traced) -> Any:

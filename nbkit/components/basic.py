@@ -10,7 +10,7 @@ from nbkit.language.decorator import Traceable
 from nbkit.language.functions import Named, as_fn, block, skip
 from nbkit.language.palette import dropout as dropout_op
 from nbkit.language.palette import elementwise, embed, linear, norm, positions, rms_norm
-from nbkit.language.sizes import is_possible, parse_size
+from nbkit.language.sizes import is_count, is_possible, parse_size
 
 
 def residual(f: Fn | tuple[Fn, ...]) -> Fn:
@@ -137,3 +137,14 @@ def size(value: int | str, what: str) -> str:
     if isinstance(value, float | bool) or not is_possible(parse_size(text)):
         raise ParseError(f'{what} must be a positive integer, or a size such as "4*m"; found {value!r}')
     return text
+
+
+def check_counts(what: str, least: int = 1, /, **numbers: int | str) -> None:
+    """`ParseError` unless each number is an integer, and at least 1 (or `least`).
+
+    >>> check_counts("conv", n=64)
+    """
+    for name, number in numbers.items():
+        if not is_count(number) or int(number) < least:
+            wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
+            raise ParseError(f"{what}: {name} must be {wanted}, found {str(number)[:40]}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nbkit.components.basic import residual, size
+from nbkit.components.basic import check_counts, residual, size
 from nbkit.language import Fn, ParseError
 from nbkit.language.functions import block
 from nbkit.language.palette import (
@@ -25,7 +25,6 @@ from nbkit.language.palette import (
     split,
     window,
 )
-from nbkit.language.sizes import is_count
 
 
 def conv(
@@ -52,13 +51,12 @@ def conv(
     >>> print(conv(64, 3, stride=2).on("c=3 x:2=32"))
     conv: R[c=3 x:2=32] -> R[c=64 x:2=16]
     """
-    _positive("conv", groups=groups)
+    check_counts("conv", groups=groups, **({} if isinstance(n, str) else {"n": n}))
     slide = window(axis, k, stride, dilation=dilation, padding=padding)
     c = channels
     if groups == 1:
         return block("conv", slide >> linear(f"w {c} -> {c}={size(n, 'n')}", bias=bias))
-    _positive("conv", n=n)
-    if not isinstance(n, int) or n % groups:
+    if isinstance(n, str) or n % groups:
         raise ParseError(f"conv: {groups} groups cannot share {n} channels equally; choose a divisor of {n}")
     each = linear(f"w {c} -> {c}={n // groups}", bias=bias, per="g")
     return block("conv", split(f"{c} -> g={groups} {c}") >> slide >> each >> merge(f"g {c} -> {c}"))
@@ -158,7 +156,7 @@ def resnet_block(n_in: int, n_out: int, stride: int = 1, *, shrink: int = 4, bat
     >>> print(resnet_block(64, 256, 2).on("c=64 x:2=32"))
     resnet_block: R[c=64 x:2=32] -> R[c=256 x:2=16]
     """
-    _positive("resnet_block", n_in=n_in, n_out=n_out, stride=stride, shrink=shrink)
+    check_counts("resnet_block", n_in=n_in, n_out=n_out, stride=stride, shrink=shrink)
     if n_out % shrink:
         raise ParseError(f"resnet_block: shrink={shrink} does not divide n_out={n_out}; choose a divisor")
     inside = n_out // shrink
@@ -182,7 +180,7 @@ def basic_block(n_in: int, n_out: int, stride: int = 1, *, batch: str = "") -> F
     >>> print(basic_block(64, 128, 2).on("c=64 x:2=32"))
     basic_block: R[c=64 x:2=32] -> R[c=128 x:2=16]
     """
-    _positive("basic_block", n_in=n_in, n_out=n_out, stride=stride)
+    check_counts("basic_block", n_in=n_in, n_out=n_out, stride=stride)
     body = (
         norm_activate(batch=batch) >> conv(n_out, 3, stride) >> norm_activate(batch=batch) >> conv(n_out, 3)
     )
@@ -207,12 +205,12 @@ def resnet(
     >>> print(resnet((1, 1), width=16).on("c=3 x:2=32"))
     resnet: R[c=3 x:2=32] -> R[o=10]
     """
-    _positive("resnet", width=width, classes=classes)
+    check_counts("resnet", width=width, classes=classes)
     make, grow = (resnet_block, 4) if bottleneck else (basic_block, 1)
     network: Fn = conv(width, 3)
     now = width
     for stage, depth in enumerate(depths):
-        _positive("resnet", depth=depth)
+        check_counts("resnet", depth=depth)
         then = width * grow * 2**stage
         network >>= make(now, then, 2 if stage else 1)
         if depth > 1:
@@ -238,7 +236,7 @@ def identity_resnet(
     >>> print(d)
     identity_resnet: R[b c=3 x:2=32] -> R[b o=10]
     """
-    _positive("identity_resnet", n=n, classes=classes)
+    check_counts("identity_resnet", n=n, classes=classes)
     network: Fn = conv(widths[0], 3)
     for stage, (before, after) in enumerate(pairwise(widths)):
         inside: Fn = resnet_block(before, after, 2 if stage else 1, batch=batch)
@@ -247,9 +245,3 @@ def identity_resnet(
         network >>= block("stage", inside)
     head = norm_activate(batch=batch) >> global_average_pool() >> linear(f"c -> o={classes}")
     return block("identity_resnet", network >> head)
-
-
-def _positive(what: str, **numbers: int | str) -> None:
-    for name, number in numbers.items():
-        if not is_count(number) or int(number) < 1:
-            raise ParseError(f"{what}: {name} must be a positive integer, found {str(number)[:40]}")

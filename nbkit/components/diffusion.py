@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbkit.components.basic import residual
+from nbkit.components.basic import check_counts, residual
 from nbkit.components.convolution import conv
 from nbkit.components.seq2seq import frequencies
 from nbkit.components.transformer import self_attention
 from nbkit.components.upsampling import upsample
-from nbkit.language import Fn
+from nbkit.language import Fn, ParseError
 from nbkit.language.decorator import diagram
 from nbkit.language.functions import block, skip
 from nbkit.language.palette import cast, concat, elementwise, expand, linear, merge, norm, silu, split
+from nbkit.language.sizes import is_count
 from nbkit.language.trace import Traced
 
 
@@ -45,6 +46,8 @@ def time_embedding(features: int = 64) -> Fn:
     >>> print(time_embedding(64).on("N(1000)[]"))
     time_embedding: N(1000)[] -> R[m=64]
     """
+    if not is_count(features) or features < 2 or features % 2:
+        raise ParseError(f"time_embedding: features must be an even number, found {str(features)[:40]}")
 
     @diagram(" -> m")
     def time_embedding(time: Traced) -> Any:
@@ -101,6 +104,8 @@ def diffusion_unet(
     >>> print(diffusion_unet().on("c=1 x:2=32, N(1000)[]"))
     diffusion_unet: R[c=1 x:2=32], N(1000)[] -> R[c=1 x:2=32]
     """
+    check_counts("diffusion_unet", 0, depth=depth)
+    check_counts("diffusion_unet", width=width, channels=channels, heads=heads, groups=groups)
 
     def level(n_in: int, n: int, deep: int) -> Fn:
         """One level with the way down to the next inside it: from n_in channels to n."""

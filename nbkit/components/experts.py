@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from nbkit.components.basic import size
+from nbkit.components.basic import check_counts, size
 from nbkit.language import Fn, ParseError
 from nbkit.language.decorator import diagram
 from nbkit.language.palette import einsum, expand, gather, linear, one_hot, parameter, silu, softmax, topk
@@ -37,6 +37,11 @@ def mixture_of_experts(
     """
     if compute not in ("dense", "chosen"):
         raise ParseError(f"mixture_of_experts computes 'dense' or 'chosen', not {str(compute)[:40]!r}")
+    check_counts("mixture_of_experts", experts=experts, k=k)
+    if k > experts:
+        raise ParseError(
+            f"mixture_of_experts: cannot choose {k} of {experts} experts; k is ≤ {experts}"
+        )
     units = f"f={size(hidden, 'hidden')}"
 
     @diagram("m -> m")

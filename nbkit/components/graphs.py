@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbkit.components.basic import size
+from nbkit.components.basic import check_counts, size
 from nbkit.language import Fn
 from nbkit.language.decorator import diagram
 from nbkit.language.palette import (
@@ -168,6 +168,7 @@ def graph_attention(heads: int = 8, head_size: int = 8) -> Fn:
     >>> print(graph_attention(8, 8).on("n m=1433, N(n)[e], N(n)[e]"))
     graph_attention: R[n m=1433], N(n)[e], N(n)[e] -> R[n f=64]
     """
+    check_counts("graph_attention", heads=heads, head_size=head_size)
     leaky = scale("1/5") + (relu >> scale("4/5"))
 
     @diagram("n m, e, e -> n f")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbkit.components.basic import size
+from nbkit.components.basic import check_counts, size
 from nbkit.components.transformer import check_heads, dot_product_attention
 from nbkit.language import Fn, ParseError
 from nbkit.language.decorator import diagram
@@ -40,6 +40,7 @@ def grouped_query_attention(
     >>> print(d["Q"].outputs[0], "asks", d["K"].outputs[0])
     R[y h=2 g=4 k=64] asks R[x h=2 k=64]
     """
+    check_counts("grouped_query_attention", heads=heads, groups=groups)
     if heads % groups:
         raise ParseError(
             f"grouped_query_attention: {groups} groups cannot share {heads} heads equally; choose a divisor"
@@ -78,6 +79,7 @@ def multi_query_attention(
     >>> print(d["Q"].outputs[0], "asks", d["K"].outputs[0])
     R[y h=8 k=64] asks R[x k=64]
     """
+    check_counts("multi_query_attention", heads=heads)
     each = f"k=m/{heads}" if head_size is None else f"k={size(head_size, 'head_size')}"
     core = dot_product_attention(causal=causal, dropout=dropout)
 

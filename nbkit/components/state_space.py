@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbkit.components.basic import normalisation, residual
+from nbkit.components.basic import check_counts, normalisation, residual
 from nbkit.language import Fn
 from nbkit.language.decorator import diagram
 from nbkit.language.functions import block
@@ -50,6 +50,7 @@ def selective_scan(states: int = 16, rank: int | str = "ceiling(d/16)") -> Fn:
     >>> print(selective_scan(16).on("t d=64"))
     selective_scan: R[t d=64] -> R[t d=64]
     """
+    check_counts("selective_scan", states=states)
 
     @diagram("t d -> t d")
     def selective_scan(x: Traced) -> Any:
@@ -75,6 +76,7 @@ def mamba(expand: int = 2, states: int = 16, kernel: int = 4, rank: int | str = 
     >>> print(mamba().on("t m=64"))
     mamba: R[t m=64] -> R[t m=64]
     """
+    check_counts("mamba", expand=expand, states=states, kernel=kernel)
 
     @diagram("t m -> t m")
     def mamba(x: Traced) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbkit.components.basic import check_counts
 from nbkit.components.convolution import conv, max_pool
 from nbkit.components.upsampling import transposed_conv
 from nbkit.language import Fn
@@ -45,6 +46,8 @@ def unet(depth: int = 4, width: int = 64, classes: int = 2) -> Fn:
     >>> d.cost().params
     31030658
     """
+    check_counts("unet", 0, depth=depth)
+    check_counts("unet", width=width, classes=classes)
     return block("unet", _level(width, depth) >> conv(classes, 1))
 
 
@@ -72,6 +75,7 @@ def unet_stages(depth: int = 4, width: int = 64, classes: int = 2) -> Fn:
     >>> d.cost().params
     31030658
     """
+    check_counts("unet_stages", depth=depth, width=width, classes=classes)
 
     @diagram("c x -> c x")
     def unet(image: Traced) -> Any:

@@ -5,7 +5,7 @@ Axes: x positions of any rank, c channels, w positions in a window.
 
 from __future__ import annotations
 
-from nbkit.components.basic import size
+from nbkit.components.basic import check_counts, size
 from nbkit.language import Fn
 from nbkit.language.functions import block, skip
 from nbkit.language.palette import expand, fold, linear, merge, parameter
@@ -38,6 +38,7 @@ def transposed_conv(
     >>> print(transposed_conv(32, 4, 2, padding=1, rank=1).on("c=64 x=16"))
     transposed_conv: R[c=64 x=16] -> R[c=32 x=32]
     """
+    check_counts("transposed_conv", k=k, stride=stride, rank=rank)
     window = f"w:{rank}={k}" if rank > 1 else f"w={k}"
     spread: Fn = linear(f"{channels} -> {window} {channels}={size(n, 'n')}", "spread", bias=False)
     spread >>= fold(axis, "w", stride, dilation=dilation, padding=padding, extra=extra)
@@ -57,5 +58,6 @@ def upsample(factor: int = 2, *, axis: str = "x", rank: int = 2) -> Fn:
     >>> print(upsample(2).on("c=64 x:2=16"))
     upsample: R[c=64 x:2=16] -> R[c=64 x:2=32]
     """
+    check_counts("upsample", factor=factor, rank=rank)
     window = f"w:{rank}={factor}" if rank > 1 else f"w={factor}"
     return block("upsample", expand(window) >> merge(f"{axis} w -> {axis}"))

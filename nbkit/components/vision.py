@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbkit.components.basic import normalisation, size
+from nbkit.components.basic import check_counts, normalisation, size
 from nbkit.components.transformer import dot_product_attention, transformer_block
 from nbkit.language import Fn
 from nbkit.language.decorator import diagram
@@ -63,6 +63,7 @@ def patches(patch: int = 16, features: str = "m") -> Fn:
     >>> print(patches(16, "m=768").on("c=3 i=224 j=224"))
     patches: R[c=3 i=224 j=224] -> R[x=196 m=768]
     """
+    check_counts("patches", patch=patch)
     padding = "same" if patch % 2 == 0 else 0
     rows = window("i", patch, patch, padding=padding, name="u")
     columns = window("j", patch, patch, padding=padding, name="v")
@@ -94,6 +95,7 @@ def vision_transformer(
     >>> d.cost().params
     86567656
     """
+    check_counts("vision_transformer", patch=patch, features=features, layers=layers, classes=classes)
     layer = transformer_block(heads, hidden=hidden, dropout=dropout)
     head = normalisation("layer") >> index("x", 0, "class_only") >> linear(f"m -> o={classes}", "classify")
 
