@@ -1,4 +1,4 @@
-"""Labels and titles as LaTeX: mathematics for labels, escaped text for titles, a sign for each that is drawn."""
+"""Labels and titles as LaTeX: mathematics for labels, escaped text for titles, a sign for each of theirs."""
 
 from __future__ import annotations
 
