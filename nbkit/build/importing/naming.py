@@ -22,31 +22,35 @@ def look_for_roles(cells: Sequence[Cell], inputs: Sequence[Wire], outputs: Seque
     """Votes for letters, from how axes are used: attention, hidden units, vocabularies, classes."""
     makers = {id(wire): cell for cell in cells for wire in cell.outs}
     _attention(cells, makers)
-    rows = {cell.settings["rows"] for cell in cells if cell.kind == "embed"}
-    stream = _stream(cells)
+    rows = {c.settings["rows"] for c in cells if c.kind == "embed" and any(c.ins[0] is w for w in inputs)}
+    streams = _streams(cells)
     given = {a.name.root() for wire in inputs for a in wire.atoms}
     for cell in cells:
         if cell.kind != "linear":
             continue
         for atom in cell.axes["outs"]:
-            if atom.size.is_Integer and int(atom.size) in rows:
+            if atom.size.is_Integer and int(atom.size) in rows and atom.name.root() not in streams:
                 atom.hint("v", 5)
-            elif any(w.has(atom) for w in outputs) and atom.name.root() not in {stream, *given}:
+            elif any(w.has(atom) for w in outputs) and atom.name.root() not in {*streams, *given}:
                 atom.hint("o", 2)
         for atom in (*cell.axes["ins"], *cell.axes["outs"]):
             root = atom.name.root()
-            if root is not stream and root not in given and _top(root) == "m":
+            if root not in {*streams, *given} and _top(root) == "m":
                 root.hints["f"] += root.hints.pop("m")
 
 
-def _stream(cells: Sequence[Cell]) -> Name | None:
-    """The features that most wires have: those of the residual stream."""
+def _streams(cells: Sequence[Cell]) -> set[Name]:
+    """The features of residual streams: those of sums, else those that most wires have."""
+    sums: Counter[Name] = Counter()
     votes: Counter[Name] = Counter()
     for cell in cells:
         for wire in cell.outs:
-            votes.update({a.name.root() for a in wire.atoms if _top(a.name.root()) == "m"})
+            features = {a.name.root() for a in wire.atoms if _top(a.name.root()) == "m"}
+            votes.update(features)
+            if cell.kind == "add":
+                sums.update(features)
     first = votes.most_common(1)
-    return first[0][0] if first and first[0][1] > 3 else None
+    return {name for name, n in sums.items() if n > 1} or {name for name, n in first if n > 3}
 
 
 def _top(name: Name) -> str:

@@ -160,7 +160,8 @@ def _looked_up(r: Reader, weight: Weight, indices: Const) -> Value:
     if distinct:
         if chosen.numel() < weight.shape[0]:
             r.notes.append(f"{weight.carry.source}: {chosen.numel()} of {weight.shape[0]} rows are read")
-        place = chosen.dim() == 1 and chosen.tolist() == list(range(chosen.numel()))
+        line = sum(n != 1 for n in chosen.shape) == 1
+        place = line and chosen.reshape(-1).tolist() == list(range(chosen.numel()))
         found = r.parameter(rows, (*chosen.shape, weight.shape[1]), places=place, name="")
     else:
         found = _table(r, weight, chosen)

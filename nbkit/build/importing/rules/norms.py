@@ -87,10 +87,13 @@ def _instance_norm(
 
 @rule("batch_norm", "cudnn_batch_norm", "native_batch_norm", "_native_batch_norm_legit")
 def _batch_norm(
-    r: Reader, weight: Any, bias: Any, running_mean: Any, running_var: Any, eps: float, x: Any, **_: Any,
+    r: Reader, weight: Any, bias: Any, running_mean: Any, running_var: Any, eps: float, x: Any,
+    momentum: float = 0.1, **_: Any,
 ) -> Value:  # fmt: skip
     value = r.value(x)
     affine = weight is not None
+    if momentum != 0.1:
+        r.notes.append(f"batch norms keep their averages with momentum 0.1 (the module: {momentum:g})")
     buffers = (running_mean, running_var)
     if affine != (bias is not None) or any(b is None or not b.source for b in buffers):
         raise Unsuitable("a batch norm without running averages, or with half its weights")
