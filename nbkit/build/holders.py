@@ -136,7 +136,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _AnyImage(nn.modules.batchnorm._BatchNorm):
-    """Batch norm with right gradients also where the image is one pixel high or wide.
+    """Batch norm with right gradients also for a single image, and where images are one pixel high or wide.
 
     torch 2.13 on a CPU gives silently wrong gradients there when the tensors' strides can be read both as
     channels first and as channels last; with the image flattened to one axis there is only one reading.
@@ -146,7 +146,7 @@ class _AnyImage(nn.modules.batchnorm._BatchNorm):
         """The generated code gives the dimensions that are wanted, or all image dimensions as one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if 1 in x.shape[2:]:
+        if 1 in (x.shape[0], *x.shape[2:]):
             return super().forward(x.flatten(2)).reshape(x.shape)
         return super().forward(x)
 

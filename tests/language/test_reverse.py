@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from nbkit import Diagram, DiagramError, concat, linear, parse, rename, skip, softmax, tanh, window
+from nbkit import Diagram, DiagramError, concat, embed, linear, parse, rename, skip, softmax, tanh, window
 from nbkit.components import attention, catalogue
 from nbkit.language.functions import Apply
 from nbkit.language.ops import Torch
@@ -67,7 +67,9 @@ REFUSED = {
     "concat[m] at concat cannot be reversed while the size m of axis 'm' is open: it says where the joined "
     "parts begin\n  give it first: d.at(m=64).reverse()": concat("m").on("x m, x m=2*n"),
     "window[x] at window cannot be reversed while the size x of axis 'x' is open: it says how many elements "
-    "the last window leaves over\n  give it first: d.at(x=64).reverse()": window("x", 3, 2, padding=1).on("x"),
+    "the last window leaves over\n  give it first: d.at(x=64).reverse()": window("x", 3, 2, padding=1).on(
+        "x"
+    ),
 }
 
 
@@ -92,3 +94,12 @@ def test_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_gradient_to_compute() -> None:
+    with pytest.raises(DiagramError) as caught:
+        embed("v -> m=4", "table", frozen=True).on("N(5)[x]").reverse()
+    assert str(caught.value) == (
+        "table has neither inputs of real numbers nor weights that are trained, so there is no gradient to "
+        "compute"
+    )

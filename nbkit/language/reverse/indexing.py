@@ -51,9 +51,14 @@ def _(op: ops.Scatter, scope: Scope, node: Node, found: Found) -> None:
         ones = back.constant(1.0, scope.type(index).axes, gradient)
         count = back.one(gather, back.one(ops.Scatter(op.axis, op.over), ones, places), places)
         given = back.one(ops.Multiply(), given, back.one(ops.Elementwise("reciprocal"), count))
-    elif op.how == "max":
+    elif op.how == "max":  # shared among those that are equally large, as torch does
+        value = scope.value(wire)
         largest = back.one(gather, scope.value(node.outs[0]), places)
-        given = back.one(Pullback("where"), scope.value(wire), largest, given)
+        ones = back.constant(1.0, scope.type(wire).axes, gradient)
+        winners = back.one(Pullback("where"), value, largest, ones)
+        count = back.one(gather, back.one(ops.Scatter(op.axis, op.over), winners, places), places)
+        share = back.one(ops.Multiply(), given, back.one(ops.Elementwise("reciprocal"), count))
+        given = back.one(Pullback("where"), value, largest, share)
     scope.push(wire, given)
 
 

@@ -73,6 +73,8 @@ def _(op: Block, scope: Scope, node: Node) -> None:
 def _(_op: Block, scope: Scope, node: Node, found: Found) -> None:
     part: Part = scope.kept[node.id]
     (rev,), (slots,) = part.copies, part.slots
+    if not rev.backward.outs:  # a part of look-ups and constants
+        return
     given = [scope.back.arranged(scope.value(w), scope.type(w).names) for w in slots]
     given += _gradients(scope, node.outs, found)
     made = scope.back.apply(Block(rev.backward), given, node.id)

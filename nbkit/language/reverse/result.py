@@ -15,6 +15,7 @@ from typing import Any
 
 from nbkit.language.axes import Array
 from nbkit.language.diagram import Diagram, Node, Wire
+from nbkit.language.errors import DiagramError
 from nbkit.language.parts import Block
 from nbkit.language.reverse import algebra, indexing, layout, parts, pointwise  # noqa: F401  # they register rules
 from nbkit.language.reverse.scope import Book, Grad, Reversed, Scope, Slot, real
@@ -79,6 +80,11 @@ def reverse(diagram: Diagram) -> Reverse:
     """
     book = Book(taken={str(key) for _, node in diagram.walk() if (key := getattr(node.op, "key", ""))})
     rev = Scope(diagram, "", "", book, inside=False).run()
+    if not rev.backward.outs:
+        raise DiagramError(
+            f"{diagram.name} has neither inputs of real numbers nor weights that are trained, "
+            "so there is no gradient to compute"
+        )
     return Reverse(diagram, _taping(rev), rev.backward, _joined(diagram, rev), rev.slots, rev.grads)
 
 
