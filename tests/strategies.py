@@ -158,7 +158,7 @@ class Maker:
             steps += [
                 lambda: nk.norm(" ".join(self.some(array)), per=" ".join(self.some(array))),
                 lambda: self.folded(self.pick(array.axes)),
-                lambda: self.spread(array),
+                lambda: self.spread(array, plain),
             ]
         if flat:
             steps += [
@@ -213,11 +213,11 @@ class Maker:
         slide = nk.window(axis.name, size, stride, dilation=dilation, name=name)
         return slide >> nk.fold(axis.name, name, stride, dilation=dilation)
 
-    def spread(self, array: Array) -> Fn:
+    def spread(self, array: Array, plain: list[str]) -> Fn:
         """A transposed convolution, and back to the size that was there."""
         axis, name = self.pick(array.axes), self.name()
         rank = f":{axis.rank}" if axis.rank > 1 else ""
-        consumed = [a.name for a in array if a.name != axis.name and self.draw(st.booleans())]
+        consumed = [name for name in plain if name != axis.name and self.draw(st.booleans())]
         back = " ".join(f"{n}:{array[n].rank}={array[n].size}".replace(" ", "") for n in consumed)
         kernel = f"{name}{rank}={self.draw(st.integers(1, 3))}"
         made = self.pick([f"{kernel} {back}", f"{back} {kernel}"])
