@@ -31,6 +31,7 @@ class Exported:
     named: Mapping[str, Any]
     training: bool
     seconds: float
+    buffers: Mapping[str, Tensor]  # the module's own, by name
 
 
 def draws(program: ExportedProgram) -> bool:
@@ -97,7 +98,8 @@ def run_export(
             else:
                 if training is None and mode and draws(program):
                     break  # noise that the module makes by hand in training: read what it does without
-                return Exported(program, tensors, args, named, mode, time.perf_counter() - begun)
+                taken = time.perf_counter() - begun
+                return Exported(program, tensors, args, named, mode, taken, dict(module.named_buffers()))
     raise _explained(module, failure) from failure
 
 

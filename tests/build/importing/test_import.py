@@ -64,6 +64,14 @@ def test_the_new_module_has_weights_of_its_own() -> None:
     agrees(module, tokens, imported)  # the weights are those that the module has now
 
 
+def test_running_averages_are_those_of_now() -> None:
+    module = shaken(models.ResNet18(4, 3))
+    images = torch.randn(2, 3, 32, 32)
+    imported = nk.from_torch(module, images)
+    module.train()(torch.randn(8, 3, 32, 32))
+    agrees(module, images, imported)
+
+
 def test_tied_weights_stay_tied() -> None:
     imported = nk.from_torch(models.GPT2(layers=2), torch.randint(0, 101, (2, 16)))
     net = imported.torch()

@@ -102,7 +102,7 @@ def _batch_norm(
     channel.hint("c", 3)
     held = {"weight": weight.carry, "bias": bias.carry} if affine else {}
     held |= {
-        name: Carry(b.source, b.tensor)
+        name: Carry(b.source, r.exported.buffers.get(b.source, b.tensor))
         for name, b in (("running_mean", running_mean), ("running_var", running_var))
     }
     wire = r.cell(
