@@ -60,6 +60,10 @@ class _Solver:
             self.keep(a, b, distance)
         self.keep_apart(cuts, columns, borders)
 
+    def knows(self, *bundles: Bundle) -> bool:
+        """Whether these arrays lie in this row."""
+        return all((id(b), b.lanes[0]) in self.index for b in bundles)
+
     def keep(self, a: int, b: int, distance: float) -> None:
         """Lane b lies at least so far below lane a."""
         self.below[a][b] = self.above[b][a] = max(self.below[a].get(b, 0.0), distance)
@@ -73,6 +77,7 @@ class _Solver:
         }
         beside = [pair for cut, column in zip(cuts, columns, strict=False) for pair in _beside(cut, column)]
         beside += [p for cut, column in zip(cuts[1:], columns, strict=False) for p in _leaving(cut, column)]
+        beside += [pair for cut in cuts for pair in _across(cut) if self.knows(*pair[:2])]
         further: dict[tuple[int, int], float] = {}
         for cut_number, upper, lower in pairs.values():
             above, below = borders.between(cut_number, upper, lower)
@@ -236,6 +241,27 @@ def _beside(cut: list[Bundle], column: list[Placed]) -> list[Pair]:
             found.append((guest.under, guest.outs[0], 0.0))
             if id(guest.under) in following:
                 found.append((guest.outs[-1], following[id(guest.under)], 0.0))
+    return found
+
+
+def _across(cut: list[Bundle]) -> list[Pair]:
+    """The far sides of boxes, one of which ends where the other begins: a separator bends between them."""
+    found: list[Pair] = []
+    for upper, lower in pairwise(cut):
+        for above, below, on in ((upper.user, lower.maker, True), (upper.maker, lower.user, False)):
+            if above is None or below is None or {above.step.glyph, below.step.glyph} & PASSING:
+                continue
+            here, far = (above.ins, above.outs) if on else (above.outs, above.ins)
+            there, near = (below.outs, below.ins) if on else (below.ins, below.outs)
+            if (
+                here[-1] is upper
+                and there[0] is lower
+                and lower not in here
+                and upper not in there
+                and far
+                and near
+            ):
+                found.append((far[-1], near[0], 0.0))
     return found
 
 
