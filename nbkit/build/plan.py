@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from nbkit.build.weights import fold_chain, makers, weights, window_chain
+from nbkit.build.weights import fold_chain, weights, window_chain
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
 from nbkit.language.diagram import Diagram, Node
@@ -157,7 +157,7 @@ class _View:
 
     def __init__(self, diagram: Diagram) -> None:
         self.diagram = diagram
-        self.makers = makers(diagram)
+        self.makers = diagram.makers
         self.readers: dict[int, Node] = {wire: node for node in diagram.nodes for wire in node.ins}
         self.uses = Counter([*(wire for node in diagram.nodes for wire in node.ins), *diagram.outs])
 

@@ -63,16 +63,11 @@ def numel(axes: Iterable[Axis]) -> Expr:
     return product(axis.numel for axis in axes)
 
 
-def makers(diagram: Diagram) -> dict[int, Node]:
-    """The node behind each wire; inputs have none."""
-    return {wire: node for node in diagram.nodes for wire in node.outs}
-
-
 def window_chain(
     diagram: Diagram, wire: int, consumed: Iterable[str], kept: Iterable[str] = ()
 ) -> tuple[Node, ...]:
     """The windows just before `wire` whose window axes are all consumed: together those of one kernel."""
-    made, names, taken = makers(diagram), set(consumed), set(kept)
+    made, names, taken = diagram.makers, set(consumed), set(kept)
     chain: list[Node] = []
     rank = 0
     while (node := made.get(wire)) is not None and isinstance(op := node.op, ops.Window):
@@ -94,7 +89,7 @@ def fold_chain(
     chain: list[Node] = []
     rank = 0
     while wire not in diagram.outs:
-        users = [node for node in diagram.nodes if wire in node.ins]
+        users = diagram.readers.get(wire, ())
         if len(users) != 1 or not isinstance(op := users[0].op, ops.Fold):
             break
         rank += diagram.wires[wire].type[op.axis].rank

@@ -13,6 +13,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -74,6 +75,20 @@ class Diagram:
     style: Style = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False, hash=False)
 
     # -- reading -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def makers(self) -> Mapping[int, Node]:
+        """The node behind each wire; inputs have none."""
+        return MappingProxyType({wire: node for node in self.nodes for wire in node.outs})
+
+    @cached_property
+    def readers(self) -> Mapping[int, tuple[Node, ...]]:
+        """The nodes that read each wire, in order; wires that nobody reads are not there."""
+        found: dict[int, list[Node]] = {}
+        for node in self.nodes:
+            for wire in dict.fromkeys(node.ins):
+                found.setdefault(wire, []).append(node)
+        return MappingProxyType({wire: tuple(nodes) for wire, nodes in found.items()})
 
     @property
     def inputs(self) -> tuple[Array, ...]:
