@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -89,14 +90,33 @@ class Imported:
         """The picture; see `Diagram.svg`."""
         return self.diagram.svg(**options)
 
-    def source(self, **options: Any) -> str:
-        """Stand-alone PyTorch; see `Diagram.source`."""
-        text: str = self.diagram.source(**options)
-        return text
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Writes the picture to a file; see `Diagram.save`."""
+        self.diagram.save(path, **options)
 
-    def cost(self) -> Any:
+    def source(self, **sizes: int) -> str:
+        """Stand-alone PyTorch, whose state dict is that of `state_dict()`; see `Diagram.source`."""
+        return self.diagram.source(**sizes)
+
+    def dot(self, **options: Any) -> str:
+        """A graph for Graphviz; see `Diagram.dot`."""
+        return self.diagram.dot(**options)
+
+    def tikz(self, **options: Any) -> str:
+        """The picture for LaTeX; see `Diagram.tikz`."""
+        return self.diagram.tikz(**options)
+
+    def equations(self, **options: Any) -> Any:
+        """The diagram in index notation; see `Diagram.equations`."""
+        return self.diagram.equations(**options)
+
+    def reverse(self) -> Any:
+        """The backward pass; see `Diagram.reverse`."""
+        return self.diagram.reverse()
+
+    def cost(self, *, itemsize: int = 4) -> Any:
         """Parameters, FLOPs and bytes; see `Diagram.cost`."""
-        return self.diagram.cost()
+        return self.diagram.cost(itemsize=itemsize)
 
     def listing(self) -> str:
         """The diagram as text; see `Diagram.listing`."""

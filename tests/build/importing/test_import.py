@@ -234,6 +234,9 @@ def test_ways_out() -> None:
     assert nk.Diagram.from_json(imported.json()) == imported.diagram
     assert "weight" not in json.loads(imported.json())["names"].values()
     assert imported["blocks"].name == "encoder_block"
+    assert imported.dot().startswith("digraph")
+    assert "tikzpicture" in imported.tikz()
+    assert imported.reverse().forward.inputs == imported.diagram.inputs
     bundle = imported._repr_mimebundle_()
     assert str(imported.coverage) in bundle["text/html"]
 
@@ -253,6 +256,22 @@ def test_a_part_that_is_used_twice_is_said_to_be_copied() -> None:
     )
     net = imported.torch()
     assert net.map.weight is net.map_2.weight
+
+
+@pytest.mark.parametrize("make", [models.GPT2, models.UNet, models.LSTMClassifier, models.ViT])
+def test_source_without_nbkit_has_the_weights(make: Any) -> None:
+    torch.manual_seed(0)
+    module = shaken(make())
+    shape = {models.ViT: (2, 3, 16, 16), models.UNet: (2, 3, 32, 32)}.get(make)
+    x = torch.randint(0, 50, (2, 16)) if shape is None else torch.randn(*shape)
+    imported = nk.from_torch(module, x)
+    scope: dict[str, Any] = {}
+    exec(compile(imported.source(), "source", "exec"), scope)  # noqa: S102  # what is tested
+    whole = [v for v in scope.values() if isinstance(v, type) and issubclass(v, nn.Module)][-1]
+    net = whole()
+    net.load_state_dict(imported.torch().state_dict())
+    assert "nbkit" not in imported.source().partition("import")[2]
+    assert torch.allclose(net.eval()(x), module(x), atol=1e-5)
 
 
 def test_copies_share_no_memory_with_parameters() -> None:
