@@ -39,9 +39,7 @@ def mixture_of_experts(
         raise ParseError(f"mixture_of_experts computes 'dense' or 'chosen', not {str(compute)[:40]!r}")
     check_counts("mixture_of_experts", experts=experts, k=k)
     if k > experts:
-        raise ParseError(
-            f"mixture_of_experts: cannot choose {k} of {experts} experts; k is ≤ {experts}"
-        )
+        raise ParseError(f"mixture_of_experts: cannot choose {k} of {experts} experts; k is ≤ {experts}")
     units = f"f={size(hidden, 'hidden')}"
 
     @diagram("m -> m")
