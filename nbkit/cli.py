@@ -224,10 +224,26 @@ _FORMATS = {"svg": ".svg", "dot": ".dot", "tikz": ".tex", "source": ".py", "json
     help="Picture (svg, dot, tikz), PyTorch (source), text (json, listing, equations), table (cost).  "
     "[default: what OUTPUT's ending says, else svg]",
 )
-@click.option("--theme", type=click.Choice(["light", "dark", "print"]), default="light", show_default=True)
+@click.option(
+    "--theme",
+    type=click.Choice(["light", "dark", "print", "colourblind"]),
+    default="light",
+    show_default=True,
+)
+@click.option(
+    "--style",
+    type=click.Choice(["paper", "tutorial", "compact", "print"]),
+    default="paper",
+    show_default=True,
+)
 @click.option("--expand/--fold", default=None, help="Draw every copy of a repetition, or one box for a part.")
 def show(
-    component: str | None, output: Path | None, form: str | None, theme: str, expand: bool | None
+    component: str | None,
+    output: Path | None,
+    form: str | None,
+    theme: str,
+    style: str,
+    expand: bool | None,
 ) -> None:
     """Show COMPONENT, a name or a .json file from `Diagram.json`. Without one: list the names."""
     from nbkit.components import catalogue
@@ -245,7 +261,7 @@ def show(
     form = form or next((f for f, known in _FORMATS.items() if ending and known == ending), "svg")
     diagram = _diagram(component, catalogue())
     try:
-        text = _shown(diagram, form, {"theme": theme, **detail[expand]})
+        text = _shown(diagram, form, {"theme": theme, "style": style, **detail[expand]})
     except DiagramError as error:
         raise click.ClickException(str(error)) from None
     if output is None:

@@ -11,6 +11,7 @@ from nbkit.draw.themes import THEMES
 
 F = nk.linear("m -> f")
 HALF = nk.window("x", 2, 2) >> nk.linear("w -> ")
+INSIDE = "transformer_block.*.multi_head_attention"
 CASES: dict[str, tuple[Callable[[], object], str, str]] = {
     "missing axis": (
         lambda: nk.block("mlp", F >> nk.gelu >> nk.linear("g -> m")).on("x m"),
@@ -66,7 +67,7 @@ CASES: dict[str, tuple[Callable[[], object], str, str]] = {
     "heads": (
         lambda: gpt(2, 4).on("N(7)[x=4]", m=30),
         "R[y=4 h=4 k=m/4]",
-        """BindingError: m/4 is not an integer for m=30 (linear at transformer_block.*.multi_head_attention.Q)""",
+        f"BindingError: m/4 is not an integer for m=30 (linear at {INSIDE}.Q)",
     ),
     "arity": (
         lambda: attention.on("y k, x k"),
