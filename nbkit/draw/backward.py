@@ -13,8 +13,9 @@ from typing import ClassVar
 
 from nbkit.language import ops
 from nbkit.language.axes import Array
-from nbkit.language.diagram import Diagram, Node, Wire, free_name
+from nbkit.language.diagram import Diagram, Node, Wire
 from nbkit.language.parts import Block, Repeat, Scan, Stages
+from nbkit.language.reverse.sketch import Ids
 
 HUES = 8
 
@@ -81,7 +82,7 @@ def seen(forward: Diagram, wire: int) -> tuple[str, ...]:
 
 def _seen(diagram: Diagram, wire: int, prefix: str) -> tuple[str, ...]:
     here = f"{prefix}{wire}"
-    maker = next((node for node in diagram.nodes if wire in node.outs), None)
+    maker = diagram.makers.get(wire)
     if maker is None:
         return (here,)
     op, place = maker.op, maker.outs.index(wire)
@@ -105,14 +106,12 @@ def drawable(backward: Diagram, taped: dict[int, Slot], drops: dict[int, Drop]) 
     """The diagram without its tape among the inputs (`taped`, by place) and without the outputs `drops`."""
     wires: list[Wire] = list(backward.wires)
     nodes: list[Node] = []
-    taken = {node.id for node in backward.nodes}
+    ids = Ids(node.id for node in backward.nodes)
     grabbed = {backward.ins[place]: slot for place, slot in taped.items()}
     dropped = {_origin(backward, backward.outs[place]): drop for place, drop in drops.items()}
 
     def add(op: ops.Op, name: str, ins: tuple[int, ...], outs: tuple[int, ...]) -> None:
-        node = free_name(name, taken)
-        taken.add(node)
-        nodes.append(Node(node, op, ins, outs))
+        nodes.append(Node(ids.fresh(name), op, ins, outs))
 
     def grab(wire: int, slot: Slot) -> int:
         wires.append(Wire(wires[wire].type))
@@ -122,9 +121,11 @@ def drawable(backward: Diagram, taped: dict[int, Slot], drops: dict[int, Drop]) 
 
     unused = {backward.outs[place] for place in drops} - set(dropped)
     kept = tuple(w for place, w in enumerate(backward.outs) if place not in drops)
-    used = {w for node in backward.nodes if not unused & set(node.outs) for w in node.ins} | set(kept)
+    used = {w for node in backward.nodes if unused.isdisjoint(node.outs) for w in node.ins} | set(kept)
     for node in backward.nodes:
-        if unused & set(node.outs):  # the sum over the positions of a scan, whose gradients leave inside
+        if not unused.isdisjoint(
+            node.outs
+        ):  # the sum over the positions of a scan, whose gradients leave inside
             continue
         inner = {place: grabbed[w] for place, w in enumerate(node.ins) if w in grabbed}
         leaving = {place: dropped[w] for place, w in enumerate(node.outs) if w in dropped}
@@ -169,10 +170,9 @@ def _untied(op: ops.Op) -> ops.Op:
 
 def _origin(diagram: Diagram, wire: int) -> int:
     """Where the gradient of a parameter arises: inside a scan, if it is the sum over its positions."""
-    made = {w: node for node in diagram.nodes for w in node.outs}
-    maker = made.get(wire)
+    maker = diagram.makers.get(wire)
     if maker is not None and isinstance(maker.op, ops.Reduce):
-        before = made.get(maker.ins[0])
+        before = diagram.makers.get(maker.ins[0])
         if before is not None and isinstance(before.op, Scan) and maker.op.axes == before.op.over:
             return maker.ins[0]
     return wire

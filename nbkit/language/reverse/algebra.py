@@ -27,6 +27,12 @@ def _(_op: ops.Einsum, scope: Scope, node: Node, found: Found) -> None:
         scope.push(wire, scope.back.expanded(product, array))
 
 
+def _turned(name: str) -> str:
+    """The id of a map's transpose, which pictures write with a ᵀ."""
+    around, dot, last = name.rpartition(".")
+    return f"{around}{dot}{last[: LONGEST_NAME - 2]}_T"
+
+
 # -- weights -----------------------------------------------------------------------------------------------
 
 
@@ -91,7 +97,7 @@ def _(op: ops.Linear, scope: Scope, node: Node, found: Found) -> None:
         key=keyed(scope, node),
         frozen=op.frozen,
     )
-    pulled = back.one(turned, gradient, name=f"{node.id[: LONGEST_NAME - 2]}_T")
+    pulled = back.one(turned, gradient, name=_turned(node.id))
     if windows > 1:
         pulled = back.one(ops.Transpose(" ".join(back.type(pulled).names)), pulled, name="layout")
     if table:

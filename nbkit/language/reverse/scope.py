@@ -17,7 +17,7 @@ from nbkit.language import ops
 from nbkit.language.axes import Array
 from nbkit.language.diagram import Diagram, Node, Wire, free_name
 from nbkit.language.errors import DiagramError
-from nbkit.language.reverse.sketch import Sketch
+from nbkit.language.reverse.sketch import Ids, Sketch
 from nbkit.language.sizes import LONGEST_NAME
 
 
@@ -84,7 +84,9 @@ class Scope:
         self.source, self.prefix, self.name, self.book, self.inside = diagram, prefix, name, book, inside
         self.wires: list[Wire] = list(diagram.wires)
         self.nodes: list[Node] = []
-        self.made = {wire: node for node in diagram.nodes for wire in node.outs}
+        self.made = diagram.makers
+        self.own = {node.id for node in diagram.nodes}
+        self.ids = Ids(self.own)
         self.kept: dict[str, Any] = {}  # what `prepare` leaves for `pull`, by node
         self.back = Sketch(diagram.name)
         self.values: dict[int, int] = {}
@@ -102,9 +104,9 @@ class Scope:
 
     def add(self, op: ops.Op, ins: Sequence[int], outs: Sequence[int], name: str) -> None:
         """A node of the forward diagram."""
-        taken = {node.id for node in (*self.source.nodes, *self.nodes)}
-        wanted = name if name in {node.id for node in self.source.nodes} else free_name(name, taken)
-        self.nodes.append(Node(wanted, op, tuple(ins), tuple(outs)))
+        if name not in self.own:
+            name = self.ids.fresh(name)
+        self.nodes.append(Node(name, op, tuple(ins), tuple(outs)))
 
     # -- backward ------------------------------------------------------------------------------------------
 

@@ -6,7 +6,28 @@ from collections.abc import Iterable, Sequence
 
 from nbkit.language import ops
 from nbkit.language.axes import Array, Axis
-from nbkit.language.diagram import Diagram, Node, Wire, free_name
+from nbkit.language.diagram import Diagram, Node, Wire
+from nbkit.language.sizes import LONGEST_NAME
+
+
+class Ids:
+    """Ids of nodes, each given once. Those of flat diagrams are paths, of which the last part changes."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.taken = set(taken)
+        self.numbers: dict[str, int] = {}
+
+    def fresh(self, wanted: str) -> str:
+        """The id itself, or a free one beside it."""
+        around, dot, last = wanted.rpartition(".")
+        first = name = f"{around}{dot}{last[:LONGEST_NAME]}"
+        number = self.numbers.get(first, 1)
+        while name in self.taken:
+            number += 1
+            name = f"{around}{dot}{last[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
+        self.numbers[first] = number
+        self.taken.add(name)
+        return name
 
 
 class Sketch:
@@ -16,7 +37,7 @@ class Sketch:
         self.name = name
         self.wires: list[Wire] = []
         self.nodes: list[Node] = []
-        self.taken: set[str] = set()
+        self.ids = Ids()
 
     def wire(self, array: Array, name: str = "") -> int:
         """A new wire, made by nobody yet."""
@@ -30,8 +51,7 @@ class Sketch:
     def apply(self, op: ops.Op, ins: Sequence[int], name: str = "") -> tuple[int, ...]:
         """Adds a node; gives the wires that it makes."""
         outs = tuple(self.wire(array) for array in op.infer(tuple(self.type(w) for w in ins)))
-        node = free_name(name or op.kind, self.taken)
-        self.taken.add(node)
+        node = self.ids.fresh(name or op.kind)
         self.nodes.append(Node(node, op, tuple(ins), outs))
         return outs
 
