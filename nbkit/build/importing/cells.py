@@ -119,6 +119,7 @@ class Const:
     sizes: tuple[Expr, ...]
     source: str = ""
     label: str = ""
+    depends: bool = False  # its numbers were computed from an open size
 
     @property
     def open(self) -> bool:

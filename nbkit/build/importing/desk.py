@@ -118,6 +118,8 @@ class Desk:
     def constant(self, const: Const, near: Wire | None = None) -> Value:
         """A constant: a number where it is one, else a buffer made where the graph made it, once."""
         t = settled(const.tensor)
+        if t.numel() == 1 and const.depends:
+            raise Unsuitable("a number that is computed from an open size")
         if t.numel() == 1:
             dims: Dims = tuple(() if size == 1 else (fresh(size),) for size in const.sizes)
             number = float(t.reshape(()).item())

@@ -156,7 +156,9 @@ def from_torch(
     of leading dimensions goes in) where no operation works on it; the branches that the module's Python
     takes; what depends on sizes and constants alone (position indices, masks). `axes` names the dimensions of
     the inputs, as in "b x=16 m" (inputs separated by commas): an axis without a size stays open where torch
-    can keep it open. A module that returns a dict gives its first tensor, or the one that `output` names.
+    can keep it open; a mask is then taken to be the relation that it is in the example, a size that divides
+    there to divide always, and numbers that are computed from an open size are refused. A module that returns
+    a dict gives its first tensor, or the one that `output` names.
 
     `check` runs the module (a copy of it) and the diagram's module on the example in evaluation mode.
     `DiagramError` if torch cannot export the module, or if the check finds a difference.

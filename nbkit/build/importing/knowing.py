@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,10 @@ from nbkit.build.importing.graphs import VIEWS_OF_WEIGHTS, concrete, hinted, lea
 from nbkit.language.sizes import canonical, symbol
 
 LARGEST_CONSTANT = 1 << 26
+_FILLS = frozenset(
+    ["zeros", "ones", "full", "new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like",
+     "expand", "view", "reshape", "slice", "select", "narrow"]
+)  # fmt: skip
 _LABELS = frozenset(["cos", "sin"])
 
 
@@ -45,6 +49,9 @@ class Knowing(Desk):
             if isinstance(result, tuple | list):
                 return [self.constant_of(r, node, fake=f) for r, f in zip(result, fakes, strict=True)]
             found = self.constant_of(result, node, fake=fakes[0] if fakes else None)
+            sized = any(isinstance(x, Expr) and not x.is_Integer for x in leaves((args, named)))
+            if any(isinstance(x, Const) and x.depends for x in tensors) or (sized and name not in _FILLS):
+                found = replace(found, depends=True)
             return next((seen(x, found) for x in tensors if same_numbers(x, found)), found)
         if (
             name == "index"

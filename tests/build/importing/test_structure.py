@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import nbkit as nk
 from nbkit.language.errors import DiagramError
-from tests.build.importing import models
+from tests.build.importing import hub, models
 from tests.build.importing.helpers import agrees, shaken
 
 
@@ -88,3 +88,34 @@ def test_layers_that_share_weights_are_tied() -> None:
     imported = nk.from_torch(module, x)
     agrees(module, x, imported)
     assert imported.cost().params == sum(p.numel() for p in module.parameters())
+
+
+def test_what_depends_on_an_open_size_is_refused() -> None:
+    """Llama's rotary tables are computed from the length: they are no diagram of an open length."""
+    module, example = hub.llama()
+    with pytest.raises(DiagramError) as error:
+        nk.from_torch(module, example, "b=2 x")
+    assert str(error.value) == (
+        "from_torch: aten.mul.Tensor in module 'model.layers.0.self_attn' can be no part of a diagram, "
+        "not even as an opaque box: a constant whose size is open\n"
+        "  give every size in axes (or none), or import the modules around it one by one"
+    )
+
+
+def test_open_length_of_a_model_from_the_hub() -> None:
+    module, example = hub.gpt2()
+    imported = nk.from_torch(shaken(module), example, "b=2 x")
+    longer = hub.tokens(11)
+    with torch.no_grad():
+        assert torch.allclose(imported.torch()(longer), module(longer).logits, atol=1e-5)
+
+
+def test_a_number_that_depends_on_an_open_size_is_refused() -> None:
+    class Counting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.arange(x.shape[1]).sum()
+
+    with pytest.raises(DiagramError, match="a number that is computed from an open size"):
+        nk.from_torch(Counting(), torch.randn(2, 5), "b=2 x")
+    imported = nk.from_torch(Counting(), torch.randn(2, 5), check=True)
+    assert str(imported.diagram) == "counting: R[x=5] -> R[x=5]"

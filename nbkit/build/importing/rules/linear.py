@@ -153,7 +153,7 @@ def _bounded(r: Reader, value: Value, rows: int) -> Value:
 def _looked_up(r: Reader, weight: Weight, indices: Const) -> Value:
     """Rows of a table that are known at import: learned positions, or a table of which rows are taken."""
     chosen = settled(indices.tensor)
-    if indices.open:
+    if indices.open and chosen.numel() > 1:
         return _counted(r, weight, indices)
     rows = weight.carry.then(("rows", indices.order), lambda t: t[chosen])
     distinct = len(set(chosen.reshape(-1).tolist())) == chosen.numel()

@@ -74,6 +74,10 @@ def _slotted(r: Reader, x: Any, values: list[Value], near: Wire | None) -> Any:
     """An argument with its tensors as slots; constants that are no real numbers stay as they are."""
     if isinstance(x, tuple | list):
         return [_slotted(r, part, values, near) for part in x]
+    if isinstance(x, Const) and x.open:
+        raise Unsuitable("a constant whose size is open")
+    if isinstance(x, Const) and x.depends:
+        raise Unsuitable("a number that is computed from an open size")
     if isinstance(x, Const) and not x.tensor.is_floating_point():
         return x.tensor
     if not is_tensor(x):

@@ -29,7 +29,7 @@ def number_of(x: object) -> Number | None:
         return x  # type: ignore[return-value]  # just checked
     if isinstance(x, Expr) and x.is_Integer:
         return int(x)
-    if isinstance(x, Const) and x.tensor.numel() and x.tensor.dtype is not torch.bool:
+    if isinstance(x, Const) and x.tensor.numel() and x.tensor.dtype is not torch.bool and not x.depends:
         first = x.tensor.reshape(-1)[0]
         if bool((x.tensor == first).all()) and all(size == 1 for size in x.sizes):
             return float(first)
