@@ -31,6 +31,7 @@ _ARROW = 20.0  # how far arrows reach beyond a row
 _STEP = 15.0  # how much farther where names would touch
 _APART = 13.0  # between arrows
 _LID = 8.5  # of a closed part
+_ASIDE = 8.0  # how far a name may stand beside its arrow
 
 
 Place = tuple[str, ...]  # a value of the forward pass: the names that pictures may give to its wire
@@ -208,13 +209,14 @@ def _arrows_out(row: Row, arrows: list[_Arrow], *, gradients: bool = False) -> R
     canvas, bottom = row.canvas, row.bottom
     reach = _staggered(arrows)
     lowest = bottom
-    for arrow, level in zip(arrows, reach, strict=True):
+    for arrow, (level, aside) in zip(arrows, reach, strict=True):
         end = bottom + _ARROW + _STEP * level
         for y in arrow.wires:
             canvas.circle(arrow.x, y, 2.6, fill=arrow.role, stroke=None, layer="dot", what="tape")
         start = min(arrow.wires, default=arrow.y)
         _shaft(canvas, arrow, start, end, "gradient" if gradients else "tape")
-        canvas.math(_label(arrow.name), arrow.x, end + 13, _NAME, role=arrow.role, what="slot")
+        label, x = _label(arrow.name), arrow.x + aside
+        canvas.math(label, x, end + 13, _NAME, role=arrow.role, what="slot")
         lowest = max(lowest, end + 16)
     return replace(row, bottom=lowest)
 
@@ -243,16 +245,38 @@ def _label(name: str) -> Label:
     return (Run("∂"), Run(letter_, bold=True), *((Run(title, italic=True, shift=1),) if title else ()))
 
 
-def _staggered(arrows: list[_Arrow]) -> list[int]:
-    """How many steps farther each arrow reaches, so that names do not touch."""
-    levels: dict[int, int] = {}
+def _staggered(arrows: list[_Arrow]) -> list[tuple[int, float]]:
+    """How many steps farther each arrow reaches, and how far its name stands to its side, so that names touch
+    neither each other nor the arrow beside.
+    """
+    placed: dict[int, tuple[int, float]] = {}
     ends: list[float] = []  # right end of the last name on each level
+    last = -1  # the arrow whose name is the last on the lowest level
     for i in sorted(range(len(arrows)), key=lambda i: arrows[i].x):
-        half = label_width(_label(arrows[i].name), _NAME) / 2 + 3
-        level = next((k for k, end in enumerate(ends) if end <= arrows[i].x - half), len(ends))
+        half = label_width(_label(arrows[i].name), _NAME) / 2 + 2
+        start = arrows[i].x - half
+        over = ends[0] - start if ends else 0.0
+        if 0 < over <= 2 * _ASIDE and placed[last][1] == 0.0 and _room(arrows, placed, last) >= over / 2:
+            placed[last], placed[i] = (0, -over / 2), (0, over / 2)
+            ends[0], last = arrows[i].x + half + over / 2, i
+            continue
+        level = next((k for k, end in enumerate(ends) if end <= start), len(ends))
         ends[level : level + 1] = [arrows[i].x + half]
-        levels[i] = level
-    return [levels[i] for i in range(len(arrows))]
+        placed[i] = (level, 0.0)
+        if level == 0:
+            last = i
+    return [placed[i] for i in range(len(arrows))]
+
+
+def _room(arrows: list[_Arrow], placed: dict[int, tuple[int, float]], at: int) -> float:
+    """How far a name can move to the left before it touches the one before it."""
+    half = label_width(_label(arrows[at].name), _NAME) / 2 + 2
+    before = [
+        arrows[i].x + aside + label_width(_label(arrows[i].name), _NAME) / 2 + 2
+        for i, (level, aside) in placed.items()
+        if i != at and level == 0
+    ]
+    return arrows[at].x - half - max(before, default=-1e9)
 
 
 # -- the backward row: values enter from above, gradients leave downwards ----------------------------------
@@ -306,12 +330,14 @@ def _entering(row: Row, width: float, hidden: dict[str, tuple[list[Grab], list[D
     canvas, top = row.canvas, row.top
     highest = top
     once = {(round(arrow.x), arrow.name): arrow for arrow in grabs}
-    level = dict(zip(once, _staggered(list(once.values())), strict=True))
+    places = dict(zip(once, _staggered(list(once.values())), strict=True))
     for arrow in grabs:  # a value that is grabbed more than once has one arrow with several heads
-        start = min(top - 8, arrow.y - _ARROW) - _STEP * level[round(arrow.x), arrow.name]
+        level, aside = places[round(arrow.x), arrow.name]
+        start = min(top - 8, arrow.y - _ARROW) - _STEP * level
         _shaft(canvas, arrow, start, arrow.y, "tape")
         if arrow is once[round(arrow.x), arrow.name]:
-            canvas.math(_label(arrow.name), arrow.x, start - 4, _NAME, role=arrow.role, what="slot")
+            label, x = _label(arrow.name), arrow.x + aside
+            canvas.math(label, x, start - 4, _NAME, role=arrow.role, what="slot")
         highest = min(highest, start - 18)
     return _arrows_out(replace(row, top=highest), drops, gradients=True)
 
