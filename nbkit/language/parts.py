@@ -225,6 +225,12 @@ def scan_elements(ins: tuple[Array, ...], over: str, states: int) -> tuple[Array
     elements = list(ins[:states])
     for number, array in enumerate(ins[states:], start=states):
         need(array, (over,), number)
+        if array[over].rank > 1:
+            raise Mismatch(
+                f"runs along axis '{over}', which has rank {array[over].rank} on  {array}",
+                "only axes of rank 1 have an order; merge or split them first",
+                wire=number,
+            )
         if array[over] != ins[states][over]:
             raise Mismatch(
                 f"axis '{over}' has size {format_size(ins[states][over].size)} on input {states + 1} "

@@ -395,13 +395,6 @@ def test_a_split_may_need_several_sizes_at_run_time() -> None:
     assert first.shape == (2, 3)
 
 
-def test_image_axes_are_not_joined() -> None:
-    d = ((skip, skip) >> concat("x", "both")).on("c x:2")
-    with pytest.raises(DiagramError) as caught:
-        build_torch(d)
-    assert str(caught.value) == "concat[x] at both: arrays are joined along an axis of rank 1 only"
-
-
 def test_a_diagram_from_a_stranger_brings_no_code() -> None:
     """Whatever stands in a stored diagram, generated code holds names, numbers and our own words only."""
     honest = (

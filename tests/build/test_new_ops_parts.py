@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from nbkit import (
     DiagramError,
     Fn,
-    add,
     block,
     concat,
     diagram,
@@ -31,7 +30,6 @@ from nbkit import (
     scale,
     scan,
     sigmoid,
-    skip,
     stages,
     tanh,
     window,
@@ -432,12 +430,6 @@ class TestErrors:
     def test_a_size_that_nothing_shows(self) -> None:
         assert self.said(build_torch, one_hot("v").on("N(v)[x]")) == (
             "v is unbound, and no wire in diagram shows it at run time; give it: d.torch(v=…)"
-        )
-
-    def test_a_scan_along_an_image(self) -> None:
-        d = scan(add >> (skip, skip), "t").on("m=3, t:2=4 m=3")
-        assert self.said(build_torch, d) == (
-            "scan[t](scan) at scan: a scan runs along an axis of rank 1 only"
         )
 
 

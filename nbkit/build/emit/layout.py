@@ -7,7 +7,6 @@ from nbkit.build.forward import Dim, Forward, Value, dims
 from nbkit.build.plan import Step, Upsampling
 from nbkit.language import ops
 from nbkit.language.axes import parse_spec
-from nbkit.language.errors import DiagramError
 
 
 @emit.register
@@ -54,12 +53,7 @@ def _(op: ops.Concat, f: Forward, step: Step) -> None:
     values = [f.value(wire) for wire in step.ins]
     order = values[0].dims
     texts = [f.arrange(value, order) for value in values]
-    places = [i - len(order) for i, dim in enumerate(order) if dim[0] == op.axis]
-    if len(places) > 1:
-        raise DiagramError(
-            f"{op} at {f.prefix}{step.node.id}: arrays are joined along an axis of rank 1 only"
-        )
-    code = f.joined(step.ins, texts, places[0])
+    code = f.joined(step.ins, texts, order.index((op.axis, 0)) - len(order))
     f.assign(step, code, order, batched=any(value.batched for value in values))
 
 

@@ -8,7 +8,6 @@ from nbkit.build.emit.base import emit
 from nbkit.build.forward import Forward, Value, dims, shape
 from nbkit.build.plan import Step
 from nbkit.language.axes import Array
-from nbkit.language.errors import DiagramError
 from nbkit.language.parts import Block, Repeat, Scan, Stages
 
 
@@ -65,8 +64,6 @@ def _(op: Scan, f: Forward, step: Step) -> None:
     sequences, elements = [], []
     for wire in step.ins[op.states :]:
         x, over = f.value(wire), (op.over, 0)
-        if f.type(wire)[op.over].rank != 1:
-            raise DiagramError(f"{op} at {f.prefix}{step.node.id}: a scan runs along an axis of rank 1 only")
         order = [over, *(dim for dim in dims(f.type(wire)) if dim != over)]
         parts = f"{f.arrange(x, order)}.unbind({-len(order)})"
         sequences.append(f"reversed({parts})" if op.reverse else parts)

@@ -160,6 +160,12 @@ class Concat(Op):
             raise Mismatch(
                 f"axis '{self.axis}' has different ranks on the inputs", "join axes of one rank only"
             )
+        if first.rank > 1:
+            raise Mismatch(
+                f"cannot join arrays along axis '{self.axis}' of rank {first.rank}: two images side by side "
+                "are no square one",
+                "join along an axis of rank 1, such as the channels",
+            )
         total = sum((array[self.axis].size for array in ins[1:]), first.size)
         return (replace_axes(ins[0], (self.axis,), (Axis(self.axis, total, first.rank),)),)
 
