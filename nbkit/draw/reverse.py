@@ -8,14 +8,23 @@ parameters leave the backward row downwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
+from nbkit.draw.arrows import (
+    NAME,
+    REACH,
+    STEP,
+    Arrow,
+    arrows_out,
+    label_of,
+    shaft,
+    slot_number,
+    staggered,
+    together,
+)
 from nbkit.draw.backward import HUES, Drop, Grab, Slot, drawable, letters, seen, without_copies
 from nbkit.draw.canvas import Canvas, Shape, data, number
-from nbkit.draw.labels import Label, Run
-from nbkit.draw.labels import name as named
-from nbkit.draw.labels import width as label_width
 from nbkit.draw.marks import Outline
 from nbkit.draw.mirror import mirrored
 from nbkit.draw.picture import Picture
@@ -26,12 +35,8 @@ from nbkit.language.diagram import Diagram
 
 _DAY = ("#0072b2", "#c44e00", "#00805e", "#a8478a", "#8a6500", "#5b4fc7", "#b3123f", "#4d6a1d")
 _NIGHT = ("#56b4e9", "#ff9a4d", "#3ecf9e", "#ec9bd0", "#e8c14a", "#a9a0ff", "#ff7d9c", "#a8cf6a")
-_NAME = 14.0  # size of the names of slots
-_ARROW = 20.0  # how far arrows reach beyond a row
-_STEP = 15.0  # how much farther where names would touch
 _APART = 13.0  # between arrows
 _LID = 8.5  # of a closed part
-_ASIDE = 8.0  # how far a name may stand beside its arrow
 
 
 Place = tuple[str, ...]  # a value of the forward pass: the names that pictures may give to its wire
@@ -47,17 +52,6 @@ class Passes(Protocol):
     grads: Any
 
     def __str__(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class _Arrow:
-    """An arrow that crosses the edge of a row: where it leaves or enters, its name and role."""
-
-    x: float
-    y: float
-    name: str
-    role: str
-    wires: tuple[float, ...] = ()  # levels to mark with a dot
 
 
 def reverse_svg(passes: Passes, **options: Any) -> str:
@@ -136,7 +130,7 @@ def _dropping(rows: list[Row], used: list[Place]) -> tuple[list[Row], dict[Place
 
     Those that can leave in fewest places choose first; they are numbered as one reads.
     """
-    found: dict[Place, tuple[int, _Arrow]] = {}
+    found: dict[Place, tuple[int, Arrow]] = {}
     taken: list[list[float]] = [[] for _ in rows]
     gaps = [gap for row in rows for gap in row.gaps]
     choice = {place: sum(bool(set(gap.wires.values()) & set(place)) for gap in gaps) for place in used}
@@ -145,28 +139,28 @@ def _dropping(rows: list[Row], used: list[Place]) -> tuple[list[Row], dict[Place
         if chosen is not None:
             found[place] = chosen
             taken[chosen[0]].append(chosen[1].x)
-    last = len(rows), _Arrow(0.0, 0.0, "", "")
+    last = len(rows), Arrow(0.0, 0.0, "", "")
 
     def reading(place: Place) -> tuple[int, float]:
         number_, arrow = found.get(place, last)
         return number_, arrow.x
 
     names = {place: Slot(f"s_{i}", f"slot{i % HUES}") for i, place in enumerate(sorted(used, key=reading))}
-    arrows: list[list[_Arrow]] = [[] for _ in rows]
-    boxed: dict[tuple[int, _Arrow], list[str]] = {}
+    arrows: list[list[Arrow]] = [[] for _ in rows]
+    boxed: dict[tuple[int, Arrow], list[str]] = {}
     for place, (number_, arrow) in found.items():
         if arrow.wires:
             arrows[number_].append(replace(arrow, name=names[place].name, role=names[place].role))
         else:
             boxed.setdefault((number_, arrow), []).append(names[place].name)
     for (number_, arrow), inside in boxed.items():
-        arrows[number_].append(replace(arrow, name=_together(sorted(inside, key=_number)), role="ink"))
-    return [_arrows_out(row, mine) for row, mine in zip(rows, arrows, strict=True)], names
+        arrows[number_].append(replace(arrow, name=together(sorted(inside, key=slot_number)), role="ink"))
+    return [arrows_out(row, mine) for row, mine in zip(rows, arrows, strict=True)], names
 
 
-def _place(rows: list[Row], place: Place, taken: list[list[float]]) -> tuple[int, _Arrow] | None:
+def _place(rows: list[Row], place: Place, taken: list[list[float]]) -> tuple[int, Arrow] | None:
     """Where the arrow crosses least: as early as the value is there, clear of letters and of other arrows."""
-    best: tuple[float, int, _Arrow] | None = None
+    best: tuple[float, int, Arrow] | None = None
     age = 0.0
     for number_, row in enumerate(rows):
         for gap in row.gaps:
@@ -179,7 +173,7 @@ def _place(rows: list[Row], place: Place, taken: list[list[float]]) -> tuple[int
                 outside = not gap.x0 <= x <= gap.x1
                 price = age + 6.0 * crossed + 20.0 * near + 4.0 * outside
                 if best is None or price < best[0]:
-                    best = price, number_, _Arrow(x, max(levels), "", "", tuple(levels))
+                    best = price, number_, Arrow(x, max(levels), "", "", tuple(levels))
             age += 1.0
     return None if best is None else best[1:]
 
@@ -191,7 +185,7 @@ def _crosses(shape: Shape, x: float, top: float, bottom: float) -> bool:
     return solid and x0 - 1.5 < x < x1 + 1.5 and y0 < bottom and y1 > top
 
 
-def _closed(rows: list[Row], place: Place) -> tuple[int, _Arrow] | None:
+def _closed(rows: list[Row], place: Place) -> tuple[int, Arrow] | None:
     """The box of the closed part that a value is inside of."""
     parts = place[0].split(".")[:-1]
     for depth in range(len(parts), 0, -1):
@@ -200,83 +194,8 @@ def _closed(rows: list[Row], place: Place) -> tuple[int, _Arrow] | None:
             for shape in row.canvas.shapes:
                 if mark in shape.svg and shape.what == "box":
                     x0, _, x1, y1 = shape.box
-                    return number_, _Arrow((x0 + x1) / 2, y1, "", "")
+                    return number_, Arrow((x0 + x1) / 2, y1, "", "")
     return None
-
-
-def _arrows_out(row: Row, arrows: list[_Arrow], *, gradients: bool = False) -> Row:
-    """Arrows from wires or bars down to below the row, their names at the ends."""
-    canvas, bottom = row.canvas, row.bottom
-    reach = _staggered(arrows)
-    lowest = bottom
-    for arrow, (level, aside) in zip(arrows, reach, strict=True):
-        end = bottom + _ARROW + _STEP * level
-        for y in arrow.wires:
-            canvas.circle(arrow.x, y, 2.6, fill=arrow.role, stroke=None, layer="dot", what="tape")
-        start = min(arrow.wires, default=arrow.y)
-        _shaft(canvas, arrow, start, end, "gradient" if gradients else "tape")
-        label, x = _label(arrow.name), arrow.x + aside
-        canvas.math(label, x, end + 13, _NAME, role=arrow.role, what="slot")
-        lowest = max(lowest, end + 16)
-    return replace(row, bottom=lowest)
-
-
-def _shaft(canvas: Canvas, arrow: _Arrow, start: float, end: float, what: str) -> None:
-    """A vertical line with its head at the end."""
-    x, way = arrow.x, 1 if end > start else -1
-    d = f"M{number(x)} {number(start)}V{number(end - 6 * way)}"
-    box = (x, min(start, end), x, max(start, end))
-    canvas.path(d, box, stroke=arrow.role, width=1.5, layer="wire", what=what)
-    back = -way * 8.0
-    head = f"M{number(x)} {number(end)}l-3.8 {number(back)} 3.8 {number(2.6 * way)} 3.8 {number(-2.6 * way)}z"
-    reach = (x - 3.8, min(end, end + back), x + 3.8, max(end, end + back))
-    canvas.path(head, reach, fill=arrow.role, stroke=None, layer="wire", what="head")
-
-
-def _label(name: str) -> Label:
-    """`s_0` with a subscript; `∂L up` with the letter of the plate in bold and the name of the map raised."""
-    for mark in ("…", ", "):
-        first, _, last = name.partition(mark)
-        if last:
-            return (*_label(first), Run(mark), *_label(last))
-    if not name.startswith("∂"):
-        return named(name)
-    letter_, _, title = name[1:].partition(" ")
-    return (Run("∂"), Run(letter_, bold=True), *((Run(title, italic=True, shift=1),) if title else ()))
-
-
-def _staggered(arrows: list[_Arrow]) -> list[tuple[int, float]]:
-    """How many steps farther each arrow reaches, and how far its name stands to its side, so that names touch
-    neither each other nor the arrow beside.
-    """
-    placed: dict[int, tuple[int, float]] = {}
-    ends: list[float] = []  # right end of the last name on each level
-    last = -1  # the arrow whose name is the last on the lowest level
-    for i in sorted(range(len(arrows)), key=lambda i: arrows[i].x):
-        half = label_width(_label(arrows[i].name), _NAME) / 2 + 2
-        start = arrows[i].x - half
-        over = ends[0] - start if ends else 0.0
-        if 0 < over <= 2 * _ASIDE and placed[last][1] == 0.0 and _room(arrows, placed, last) >= over / 2:
-            placed[last], placed[i] = (0, -over / 2), (0, over / 2)
-            ends[0], last = arrows[i].x + half + over / 2, i
-            continue
-        level = next((k for k, end in enumerate(ends) if end <= start), len(ends))
-        ends[level : level + 1] = [arrows[i].x + half]
-        placed[i] = (level, 0.0)
-        if level == 0:
-            last = i
-    return [placed[i] for i in range(len(arrows))]
-
-
-def _room(arrows: list[_Arrow], placed: dict[int, tuple[int, float]], at: int) -> float:
-    """How far a name can move to the left before it touches the one before it."""
-    half = label_width(_label(arrows[at].name), _NAME) / 2 + 2
-    before = [
-        arrows[i].x + aside + label_width(_label(arrows[i].name), _NAME) / 2 + 2
-        for i, (level, aside) in placed.items()
-        if i != at and level == 0
-    ]
-    return arrows[at].x - half - max(before, default=-1e9)
 
 
 # -- the backward row: values enter from above, gradients leave downwards ----------------------------------
@@ -308,47 +227,38 @@ def _hidden(diagram: Diagram, picture: Picture) -> dict[str, tuple[list[Grab], l
 def _entering(row: Row, width: float, hidden: dict[str, tuple[list[Grab], list[Drop]]]) -> Row:
     """The mirrored row with its arrows."""
     row = mirrored(row, width)
-    grabs: list[_Arrow] = []
-    drops: list[_Arrow] = []
+    grabs: list[Arrow] = []
+    drops: list[Arrow] = []
     for i, shape in enumerate(row.canvas.shapes):
         x = (shape.box[0] + shape.box[2]) / 2
         inside = hidden.get(_told(shape.svg, "node")) if shape.what == "box" else None
         if inside is not None:
-            names = sorted({grab.shown for grab in inside[0]}, key=_number)
+            names = sorted({grab.shown for grab in inside[0]}, key=slot_number)
             if names:
                 role = inside[0][0].role if len(names) == 1 else "ink"
-                grabs.append(_Arrow(x - 8, shape.box[1] - _LID, _together(names), role))
+                grabs.append(Arrow(x - 8, shape.box[1] - _LID, together(names), role))
             if inside[1]:
-                drops.append(_Arrow(x + 8, shape.box[3], _together([d.shown for d in inside[1]]), "ink"))
+                drops.append(Arrow(x + 8, shape.box[3], together([d.shown for d in inside[1]]), "ink"))
         elif shape.what in ("grab", "drop"):
             name, role = (_told(shape.svg, what) for what in ("tape", "hue"))
             if shape.what == "grab":
-                grabs.append(_Arrow(x, shape.box[1], name, role))
+                grabs.append(Arrow(x, shape.box[1], name, role))
             else:
-                drops.append(_Arrow(x, shape.box[3], name, role))
+                drops.append(Arrow(x, shape.box[3], name, role))
             row.canvas.shapes[i] = _coloured(shape, row.canvas.theme, role)
     canvas, top = row.canvas, row.top
     highest = top
     once = {(round(arrow.x), arrow.name): arrow for arrow in grabs}
-    places = dict(zip(once, _staggered(list(once.values())), strict=True))
+    places = dict(zip(once, staggered(list(once.values())), strict=True))
     for arrow in grabs:  # a value that is grabbed more than once has one arrow with several heads
         level, aside = places[round(arrow.x), arrow.name]
-        start = min(top - 8, arrow.y - _ARROW) - _STEP * level
-        _shaft(canvas, arrow, start, arrow.y, "tape")
+        start = min(top - 8, arrow.y - REACH) - STEP * level
+        shaft(canvas, arrow, start, arrow.y, "tape")
         if arrow is once[round(arrow.x), arrow.name]:
-            label, x = _label(arrow.name), arrow.x + aside
-            canvas.math(label, x, start - 4, _NAME, role=arrow.role, what="slot")
+            label, x = label_of(arrow.name), arrow.x + aside
+            canvas.math(label, x, start - 4, NAME, role=arrow.role, what="slot")
         highest = min(highest, start - 18)
-    return _arrows_out(replace(row, top=highest), drops, gradients=True)
-
-
-def _number(slot: str) -> int:
-    return int(slot.partition("_")[2])
-
-
-def _together(names: list[str]) -> str:
-    """The names of several arrows that are drawn as one."""
-    return names[0] if len(names) == 1 else f"{names[0]}…{names[-1]}" if len(names) > 2 else ", ".join(names)
+    return arrows_out(replace(row, top=highest), drops, gradients=True)
 
 
 def _told(svg: str, what: str) -> str:
