@@ -61,8 +61,8 @@ def _order(step: Step, ins: list[Bundle], array: Array) -> list[str]:
         kept = [n for n in order if n not in made]
         at = kept.index(op.axis) + 1  # the window or the channels run directly below the axis it slides over
         return [*kept[:at], *made, *kept[at:]]
-    if step.glyph not in PRODUCTS:
-        return [lane for bundle in ins for lane in bundle.lanes]
+    if step.glyph not in PRODUCTS:  # a box may make axes that none of its arrays has
+        return [*(lane for bundle in ins for lane in bundle.lanes), *by_role(array)]
     if isinstance(op, ops.Gather | ops.Scatter):
         upper, lower = ([n for n in bundle.lanes if n not in ends(step, bundle)] for bundle in ins)
         made = [op.axis] if isinstance(op, ops.Scatter) else []  # where the indices were
