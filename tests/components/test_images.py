@@ -13,6 +13,8 @@ from nbkit.components import (
     conv,
     diffusion_unet,
     group_norm,
+    identity_resnet,
+    image_mlp,
     time_embedding,
     timed_block,
     transposed_conv,
@@ -322,3 +324,32 @@ def test_the_diffusion_unet_is_the_hand_written_one(peepholes: bool) -> None:
 
 def test_the_channels_of_a_convolution_may_be_an_expression() -> None:
     assert str(conv("2*c").on("c=3 x:2=8").outputs[0]) == "R[c=6 x:2=8]"
+
+
+@both
+def test_the_image_mlp_is_a_sequence_of_torch_layers(peepholes: bool) -> None:
+    net = built(image_mlp((6, 5), side=4, classes=3), peepholes)
+    layers = [net.get_submodule(f"linear{suffix}") for suffix in ("", "_2", "_3")]
+
+    def reference(x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer in layers[:-1]:
+            x = F.relu(F.linear(x, layer.weight, layer.bias))
+        return F.softmax(F.linear(x, layers[-1].weight, layers[-1].bias), -1)
+
+    assert_same(net, reference, (randn(3, 4, 4),), weights(net))
+
+
+def test_the_identity_resnet_is_its_stages_in_a_row() -> None:
+    """Each stage is a block that changes the channels, then blocks that change nothing: He et al. 2016."""
+    net = built(identity_resnet(2, (4, 8, 16), classes=3).on("c=2 x:2=8")).eval()
+    x = convolve(net.get_submodule("conv"), randn(3, 2, 8, 8))
+    for stage in ("stage", "stage_2"):
+        part = net.get_submodule(stage)
+        x = part.get_submodule("resnet_block")(x)
+        for block in part.get_submodule("resnet_block_2").children():
+            x = block(x)
+    x = net.get_submodule("norm_activate")(x).mean((-2, -1))
+    head = net.get_submodule("linear")
+    expected = F.linear(x, head.weight, head.bias)
+    torch.testing.assert_close(net(randn(3, 2, 8, 8)), expected, rtol=1e-9, atol=1e-10)
