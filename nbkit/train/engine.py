@@ -199,7 +199,8 @@ class Engine:
         if threading.current_thread() is self.thread:
             return
         with self._lock:
-            while self.state == "running" and self.stepper.count < target:
+            # the last step counts as soon as the weights have changed, but it may still be evaluating them
+            while self.state == "running" and self.stepper.count < target + self._busy:
                 self._lock.wait(POLL)
 
     def log(self, kind: str, **detail: Any) -> None:

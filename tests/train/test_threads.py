@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from nbkit.train import Session, SessionError
 from tests.train.helpers import LONG, small_session, wait_until
@@ -182,3 +184,25 @@ def test_threads_of_torch_are_set_for_the_session_alone() -> None:
     other.start()
     other.join()
     assert seen == [3, usual]
+
+
+class Deliberate(nn.Module):
+    """Takes its time to evaluate, but not before the first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.trained = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.trained = self.trained or self.training
+        if self.trained and not self.training:
+            time.sleep(0.4)
+        return self.linear(x)
+
+
+def test_a_step_is_over_when_its_evaluation_is() -> None:
+    session = small_session(model=Deliberate(), eval_every=3)
+    session.step(3)
+    assert session.history["test/loss"][0].tolist() == [0, 3]
+    session.close()
