@@ -16,6 +16,7 @@ NATURAL = "#"  # the lane of a datatype wire (an index below a bound), below the
 NOTHING = "@"  # the lane that keeps a scalar's place
 
 POSITIONS = frozenset("xyzt")
+_PIXELS = frozenset("ij")  # rows and columns of an image
 _HEADS = frozenset("hg")
 _BATCH = frozenset({"b", "batch"})
 
@@ -73,7 +74,7 @@ class Placed:
 def role(axis: Axis) -> int:
     """Position axes on top, then features, then heads, then batch."""
     name = axis.name
-    if axis.rank > 1 or name[0] in POSITIONS:
+    if axis.rank > 1 or name[0] in POSITIONS or name in _PIXELS:
         return 0
     return 2 if name in _HEADS else 3 if name in _BATCH else 1
 

@@ -46,15 +46,28 @@ class VectorBatchNorm(nn.BatchNorm1d):
     def forward(self, x):
         return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
 ''',
+    "BatchNorm1d": '''
+class BatchNorm1d(nn.BatchNorm1d):
+    """Batch norm of (..., c, x) with any number of batch dimensions, also none."""
+
+    def forward(self, x):
+        return super().forward(x.reshape(-1, *x.shape[-2:])).reshape(x.shape)
+''',
     **{
         f"BatchNorm{n}d": f'''
 class BatchNorm{n}d(nn.BatchNorm{n}d):
     """Batch norm of (..., c, {axes}) with any number of batch dimensions, also none."""
 
+    def _check_input_dim(self, x):
+        """Images whose pixels are one axis are welcome, too."""
+
     def forward(self, x):
-        return super().forward(x.reshape(-1, *x.shape[-{n + 1}:])).reshape(x.shape)
+        images = x.reshape(-1, *x.shape[-{n + 1}:])
+        if len(images) == 1:  # torch 2.13 gives wrong gradients for one image that is not flat
+            images = images.flatten(2)
+        return super().forward(images).reshape(x.shape)
 '''
-        for n, axes in ((1, "x"), (2, "y, x"), (3, "z, y, x"))
+        for n, axes in ((2, "y, x"), (3, "z, y, x"))
     },
     "BatchNormFlat": '''
 class BatchNormFlat(nn.BatchNorm1d):
