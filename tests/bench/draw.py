@@ -4,7 +4,8 @@ unrolled, beside torchview.
 Targets (A1, A3): the first picture within 100 ms, at most 50 kB where closed and 1,000 elements where open,
 time and size of the unrolled picture linear in the number of layers. Each figure is the median of many runs
 in one process after a first one. torchview (with Graphviz) is measured where it is installed, on a module of
-the same size made of PyTorch's own encoder layers. Run it by hand on an idle machine:
+the same size made of PyTorch's own encoder layers; so is the way of that module through `from_torch`. Run it
+by hand on an idle machine:
 
     python tests/bench/draw.py            # prints one JSON line a case
 """
@@ -17,10 +18,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from nbkit import Diagram, Fn, block, embed, gelu, linear, norm, skip
 from nbkit.components import gpt
 from nbkit.draw import svg
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SIZES = {"v": 50257, "m": 768, "h": 12, "f": 3072, "x": 1024}
 CASES: dict[str, dict[str, object]] = {
@@ -83,21 +88,27 @@ def measure(
     }
 
 
-def torchview(layers: int, times: int) -> dict[str, object] | None:
-    """The same architecture as a hand-written module through torchview and `dot`."""
-    if importlib.util.find_spec("torchview") is None:
-        return None
-    import torch
+def module(layers: int) -> nn.Module:
+    """GPT-2 small's size in PyTorch's own layers."""
     from torch import nn
-    from torchview import draw_graph
 
     layer = nn.TransformerEncoderLayer(SIZES["m"], SIZES["h"], SIZES["f"], batch_first=True, norm_first=True)
-    net = nn.Sequential(
+    return nn.Sequential(
         nn.Embedding(SIZES["v"], SIZES["m"]),
         nn.TransformerEncoder(layer, layers, enable_nested_tensor=False),
         nn.LayerNorm(SIZES["m"]),
         nn.Linear(SIZES["m"], SIZES["v"], bias=False),
     )
+
+
+def torchview(layers: int, times: int) -> dict[str, object] | None:
+    """The same architecture as a hand-written module through torchview and `dot`."""
+    if importlib.util.find_spec("torchview") is None:
+        return None
+    import torch
+    from torchview import draw_graph
+
+    net = module(layers)
     tokens = torch.zeros(1, 16, dtype=torch.long)
 
     def run() -> bytes:
@@ -110,6 +121,31 @@ def torchview(layers: int, times: int) -> dict[str, object] | None:
         "case": "torchview, depth 3",
         "layers": layers,
         "ms": median(run, times),
+        "bytes": len(text.encode()),
+        "elements": text.count("<") - text.count("</"),
+    }
+
+
+def imported(layers: int, times: int) -> dict[str, object]:
+    """The module of torchview's measurement, read by `from_torch` and drawn folded: once, and the drawing."""
+    import torch
+
+    import nbkit
+
+    net, tokens = module(layers), torch.zeros(1, 16, dtype=torch.long)
+    start = time.perf_counter()
+    found = nbkit.from_torch(net, tokens)
+    read = time.perf_counter()
+    text = found.svg(depth=0)
+    first = time.perf_counter()
+    return {
+        "bench": "draw",
+        "case": "from_torch, depth 0",
+        "layers": layers,
+        "read_ms": round(1e3 * (read - start), 1),
+        "first_ms": round(1e3 * (first - read), 2),
+        "ms": median(lambda: found.svg(depth=0), times),
+        "open_ms": median(found.svg, times),
         "bytes": len(text.encode()),
         "elements": text.count("<") - text.count("</"),
     }
@@ -133,6 +169,7 @@ def main() -> None:
         )
     print(json.dumps(measure("one part", 1, times, big["layer_3"])), flush=True)
     print(json.dumps(measure("the same, flat", 48, times, big.expanded())), flush=True)
+    print(json.dumps(imported(12, max(times // 3, 3))), flush=True)
     peer = torchview(12, max(times // 3, 3))
     print(json.dumps(peer or {"bench": "draw", "case": "torchview, depth 3", "skipped": "not installed"}))
 

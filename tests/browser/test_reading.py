@@ -61,6 +61,7 @@ def test_reading_diagrams(page: LabPage, shots: Path) -> None:
         for number, code in enumerate(LOOK_AT):
             panel = page.page.locator(".jp-WindowedPanel-outer").first
             panel.evaluate(end if code == LOOK_AT[-1] else "p => p.scrollTo(0, 0)")
+            page.page.wait_for_timeout(300)  # the page follows the scrolling
             cell(page, code).wait_for(state="attached")
             page.page.set_viewport_size({"width": 1280, "height": 1400})
             cell(page, code).evaluate("cell => cell.scrollIntoView({block: 'start'})")
