@@ -140,6 +140,9 @@ class Imported:
         return bundle
 
 
+SINGLE = "a batch of one is an axis of its own: give an example of two or more, and any number goes in"
+
+
 def from_torch(
     module: nn.Module, example: object, axes: str = "", *, output: str | int | None = None,
     check: bool = False, training: bool | None = None,
@@ -153,7 +156,8 @@ def from_torch(
     `coverage` counts them.
 
     Static, taken from the example: every size but that of the leading batch, which stays unnamed (any number
-    of leading dimensions goes in) where no operation works on it; the branches that the module's Python
+    of leading dimensions goes in) where no operation works on it (give an example of two or more: torch does
+    not tell a batch of one from an axis that is summed or repeated); the branches that the module's Python
     takes; what depends on sizes and constants alone (position indices, masks). `axes` names the dimensions of
     the inputs, as in "b x=16 m" (inputs separated by commas): an axis without a size stays open where torch
     can keep it open; a mask is then taken to be the relation that it is in the example, a size that divides
@@ -181,6 +185,8 @@ def from_torch(
     reader = gathered.reader
     total = reader.understood + sum(reader.opaque.values())
     notes = tuple(gathered.notes) + (() if exported.training else ("exported in evaluation mode",))
+    if any(axis.name == "b" and axis.size == 1 for array in gathered.diagram.inputs for axis in array):
+        notes += (SINGLE,)
     opaque = dict(sorted(Counter(reader.opaque).items()))
     coverage = Coverage(total, reader.understood, opaque, exported.seconds, taken, notes)
     imported = Imported(gathered.diagram, coverage, gathered.carries, module.training)

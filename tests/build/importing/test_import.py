@@ -290,3 +290,11 @@ def test_repetition_of_blocks_with_memory() -> None:
     repeats = [n for _, n in imported.diagram.walk() if isinstance(n.op, Repeat)]
     assert len(repeats) == 1
     assert len(repeats[0].ins) == 3, "the stream, and the tables of the rotary embedding, which run through"
+
+
+def test_a_batch_of_one_is_told() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    one, two = (nk.from_torch(layer, torch.randn(batch, 5, 16)) for batch in (1, 2))
+    assert str(two.coverage).endswith("calls understood")
+    told = "a batch of one is an axis of its own: give an example of two or more, and any number goes in"
+    assert str(one.coverage).endswith(f"calls understood; {told}")
