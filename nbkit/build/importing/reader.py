@@ -72,6 +72,12 @@ class Reader(Knowing):
     phrases: dict[fx.Node, Any] = field(default_factory=dict)
     node: fx.Node | None = None
 
+    @property
+    def called(self) -> str:
+        """The name of the aten function that is being read, as in `aten::rsub`."""
+        schema = getattr(getattr(self.node, "target", None), "_schema", None)
+        return "" if schema is None else str(schema.name)
+
     def read(self, output: list[fx.Node]) -> None:
         """Reads the graph as far as these outputs need it."""
         graph = self.exported.program.graph

@@ -76,7 +76,7 @@ def joined(r: Reader, kind: str, tensors: Sequence[Any], **settings: Any) -> Val
 @rule("add", "sub", "rsub")
 def added(r: Reader, x: Any, other: Any, alpha: Any = 1) -> Value:
     """A sum or difference; a constant of 0 and −∞ that is added is a mask."""
-    name = r.node.target._schema.name if r.node is not None else ""  # type: ignore[union-attr]
+    name = r.called
     left, right = (other, x) if "rsub" in name else (x, other)
     sign = -1 if "sub" in name else 1
     if number_of(left) == 0 and sign == 1:
@@ -227,7 +227,7 @@ def _pow(r: Reader, x: Any, exponent: Any) -> Value:
 
 @rule("dropout", "feature_dropout", "native_dropout")
 def _dropout(r: Reader, x: Any, p: float, train: bool) -> Value:
-    name = r.node.target._schema.name if r.node is not None else ""  # type: ignore[union-attr]
+    name = r.called
     value = r.value(x)
     if p == 0 or not train:
         return value
